@@ -1,0 +1,61 @@
+"""COCO, or any data in COCO's form: ``dataset.train_json`` and so on take files of one's own."""
+
+from omegaconf import OmegaConf
+
+import detectron2.data.transforms as T
+from detectron2.config import LazyCall as L
+from detectron2.data import (
+    DatasetMapper,
+    build_detection_test_loader,
+    build_detection_train_loader,
+    get_detection_dataset_dicts,
+)
+from detectron2.evaluation import COCOEvaluator
+
+from tood_d2.data import get_training_dicts
+
+dataset = dict(
+    # Names of registered data sets, used where no JSON is given.
+    train="coco_2017_train",
+    test="coco_2017_val",
+    # COCO JSON files and the folders of their images. Classes are read from the files.
+    train_json="",
+    train_images="",
+    test_json="",
+    test_images="",
+    # Filled in by train_net.py for those who use the trained model.
+    class_names=None,
+)
+
+dataloader = OmegaConf.create()
+
+dataloader.train = L(build_detection_train_loader)(
+    dataset=L(get_training_dicts)(names="${dataset.train}", filter_empty=True),
+    mapper=L(DatasetMapper)(
+        is_train=True,
+        augmentations=[
+            L(T.ResizeShortestEdge)(
+                short_edge_length=[800], sample_style="choice", max_size=1333
+            ),
+            L(T.RandomFlip)(horizontal=True),
+        ],
+        image_format="${model.input_format}",
+        use_instance_mask=False,
+    ),
+    total_batch_size=16,
+    num_workers=4,
+)
+
+dataloader.test = L(build_detection_test_loader)(
+    dataset=L(get_detection_dataset_dicts)(names="${dataset.test}", filter_empty=False),
+    mapper=L(DatasetMapper)(
+        is_train=False,
+        augmentations=[L(T.ResizeShortestEdge)(short_edge_length=800, max_size=1333)],
+        image_format="${model.input_format}",
+    ),
+    num_workers="${..train.num_workers}",
+)
+
+dataloader.evaluator = L(COCOEvaluator)(
+    dataset_name="${dataset.test}", tasks=["bbox"], output_dir="${train.output_dir}/inference"
+)

@@ -1,0 +1,124 @@
+#!/usr/bin/env python
+"""Draws the detections of a trained model on images.
+
+    demo.py --config-file output/demo/config.yaml --input images/ \
+        --opts train.init_checkpoint=output/demo/model_final.pth
+"""
+
+import argparse
+import glob
+import os
+import sys
+
+import numpy as np
+from tqdm import tqdm
+
+from detectron2.data import Metadata
+from detectron2.data.detection_utils import read_image
+from detectron2.structures import Instances
+from detectron2.utils.logger import setup_logger
+from detectron2.utils.visualizer import ColorMode, Visualizer
+from tood_d2.engine import Predictor, load_config
+
+DEFAULT_CONFIG = os.path.join(
+    os.path.dirname(os.path.abspath(__file__)), "..", "configs", "tood_R_50_FPN_1x.py"
+)
+IMAGE_EXTENSIONS = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
+
+
+def find_images(inputs: list[str]) -> list[str]:
+    """The files that the arguments name: files, folders (their images) and globs.
+
+    Raises:
+        FileNotFoundError: names an argument without any file.
+    """
+    paths = []
+    for item in inputs:
+        if os.path.isdir(item):
+            found = sorted(
+                entry.path
+                for entry in os.scandir(item)
+                if entry.name.lower().endswith(IMAGE_EXTENSIONS)
+            )
+        else:
+            found = [item] if os.path.isfile(item) else sorted(glob.glob(item, recursive=True))
+        if not found:
+            raise FileNotFoundError(f"{item}: no such image, or no image in it")
+        paths += found
+    return paths
+
+
+def draw(image: np.ndarray, instances: Instances, class_names: list[str], threshold: float):
+    """Draws the instances with at least a score; ``image`` is BGR.
+
+    Returns:
+        The drawing (``VisImage``) and the number of instances in it.
+    """
+    instances = instances[instances.scores >= threshold]
+    metadata = Metadata(thing_classes=class_names)
+    visualizer = Visualizer(image[:, :, ::-1], metadata, instance_mode=ColorMode.IMAGE)
+    return visualizer.draw_instance_predictions(instances), len(instances)
+
+
+def output_paths(paths: list[str], output: str) -> list[str]:
+    """A file in the output folder for each image, under its own name, numbered if that is taken."""
+    used, results = set(), []
+    for path in paths:
+        stem, extension = os.path.splitext(os.path.basename(path))
+        if extension.lower() not in (".jpg", ".jpeg", ".png"):
+            extension = ".png"
+        name, number = stem + extension, 1
+        while name in used:
+            name, number = f"{stem}_{number}{extension}", number + 1
+        used.add(name)
+        results.append(os.path.join(output, name))
+    return results
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--config-file", default=DEFAULT_CONFIG, help="config, .py or .yaml")
+    parser.add_argument("--input", nargs="+", required=True, help="images, folders or globs")
+    parser.add_argument("--output", default="demo_output", help="folder for the pictures")
+    parser.add_argument("--confidence-threshold", type=float, default=0.3, help="score to draw")
+    parser.add_argument(
+        "--opts",
+        nargs=argparse.REMAINDER,
+        default=[],
+        help="config overrides: train.init_checkpoint=FILE, or MODEL.WEIGHTS FILE for YAML",
+    )
+    args = parser.parse_args()
+    logger = setup_logger(name="tood_d2")
+    setup_logger(name="fvcore")
+    try:
+        paths = find_images(args.input)
+        os.makedirs(args.output, exist_ok=True)
+        predictor = Predictor(load_config(args.config_file, args.opts))
+    except (OSError, ValueError) as error:
+        print(f"{parser.prog}: {error}", file=sys.stderr)
+        return 2
+
+    num_skipped = num_drawn = 0
+    for path, output in zip(
+        tqdm(paths, unit="image"), output_paths(paths, args.output), strict=True
+    ):
+        try:
+            image = read_image(path, format="BGR")
+        except Exception as error:  # Pillow raises errors of many kinds on broken files
+            logger.error(f"{path}: not readable, skipped ({error})")
+            num_skipped += 1
+            continue
+        drawing, count = draw(
+            image, predictor(image), predictor.class_names, args.confidence_threshold
+        )
+        drawing.save(output)
+        num_drawn += count
+    num_pictures = len(paths) - num_skipped
+    print(f"{num_drawn} detections in {num_pictures} images, drawn in {args.output}")
+    return 1 if num_skipped else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

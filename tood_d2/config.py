@@ -1,0 +1,53 @@
+"""The keys that TOOD adds to Detectron2's CfgNode."""
+
+from detectron2.config import CfgNode as CN
+
+
+def add_tood_config(cfg: CN) -> None:
+    """Adds ``MODEL.TOOD`` to a config, with the values of the official R-50 1x model."""
+    cfg.MODEL.TOOD = node = CN()
+
+    node.NUM_CLASSES = 80
+    # Feature maps of the backbone, from fine to coarse.
+    node.IN_FEATURES = ["p3", "p4", "p5", "p6", "p7"]
+
+    # Task-aligned head.
+    # "anchor_free" (distances to the four sides) or "anchor_based" (deltas of an anchor).
+    node.ANCHOR_TYPE = "anchor_free"
+    # Number of interactive layers, and the channels of each.
+    node.NUM_CONVS = 6
+    node.CONV_DIM = 256
+    # How many of them, the first ones, are modulated deformable convolutions.
+    node.NUM_DEFORM_CONVS = 0
+    # Normalisation after each convolution, as detectron2.layers.get_norm names it.
+    node.NORM = "GN"
+    # Class probability and class alignment before training.
+    node.PRIOR_PROB = 0.01
+
+    # Task alignment learning: metric t = score^ALPHA * IoU^BETA.
+    node.ASSIGNER = CN()
+    # Candidates per ground-truth box.
+    node.ASSIGNER.TOPK = 13
+    node.ASSIGNER.ALPHA = 1.0
+    node.ASSIGNER.BETA = 6.0
+    # Who gets an anchor that several boxes want: the larger "iou" (official code) or the
+    # smaller "area" (the paper's supplement).
+    node.ASSIGNER.CONFLICT = "iou"
+
+    # Initial phase, in which anchors are assigned by ATSS: 4 epochs of COCO at 16 images per
+    # batch. 0 for none.
+    node.INITIAL_PHASE = CN()
+    node.INITIAL_PHASE.ITERS = 29320
+    # Candidates per ground-truth box and level.
+    node.INITIAL_PHASE.TOPK = 9
+    node.INITIAL_PHASE.FOCAL_LOSS_ALPHA = 0.25
+
+    # Losses of both phases.
+    node.FOCAL_LOSS_GAMMA = 2.0
+    node.BOX_LOSS_WEIGHT = 2.0
+
+    # Inference; TEST.DETECTIONS_PER_IMAGE is the number of detections kept.
+    node.SCORE_THRESH_TEST = 0.05
+    # Number of (location, class) pairs per level that go into NMS.
+    node.TOPK_CANDIDATES_TEST = 1000
+    node.NMS_THRESH_TEST = 0.6

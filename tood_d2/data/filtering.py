@@ -1,0 +1,52 @@
+"""Which boxes and images are trained on."""
+
+import logging
+from collections.abc import Sequence
+
+from detectron2.data import get_detection_dataset_dicts
+from detectron2.data.build import filter_images_with_only_crowd_annotations
+from detectron2.structures import BoxMode
+
+MIN_BOX_SIDE = 1  # pixels of the original image
+MIN_IMAGE_SIDE = 32
+
+logger = logging.getLogger(__name__)
+
+
+def _has_extent(annotation: dict, image: dict) -> bool:
+    x1, y1, x2, y2 = BoxMode.convert(
+        list(annotation["bbox"]), annotation["bbox_mode"], BoxMode.XYXY_ABS
+    )
+    visible_width = min(x2, image["width"]) - max(x1, 0)
+    visible_height = min(y2, image["height"]) - max(y1, 0)
+    large = x2 - x1 >= MIN_BOX_SIDE and y2 - y1 >= MIN_BOX_SIDE
+    return large and visible_width > 0 and visible_height > 0
+
+
+def get_training_dicts(names: str | Sequence[str], filter_empty: bool = True) -> list[dict]:
+    """Detectron2's dataset dicts, filtered like the official training data.
+
+    Left out are boxes with a side under 1 pixel or outside of their image, images with a
+    side under 32 pixels and, by default, images without boxes (other than crowds).
+
+    Args:
+        names: of registered data sets.
+        filter_empty: whether to leave out images without boxes.
+
+    Raises:
+        ValueError: if no image remains.
+    """
+    images, num_dropped = [], 0
+    for image in get_detection_dataset_dicts(names, filter_empty=False):
+        if min(image["width"], image["height"]) < MIN_IMAGE_SIDE:
+            continue
+        annotations = [x for x in image["annotations"] if _has_extent(x, image)]
+        num_dropped += len(image["annotations"]) - len(annotations)
+        images.append({**image, "annotations": annotations})
+    if num_dropped:
+        logger.info(f"Left out {num_dropped} boxes under {MIN_BOX_SIDE} pixel or out of sight.")
+    if filter_empty:
+        images = filter_images_with_only_crowd_annotations(images)
+    if not images:
+        raise ValueError(f"no image to train on in {names}: every one is too small or has no box")
+    return images

@@ -1,0 +1,41 @@
+"""Loading of weights that have to be complete."""
+
+from torch import nn
+
+from detectron2.checkpoint import DetectionCheckpointer
+
+
+class _CompleteCheckpointer(DetectionCheckpointer):
+    def _log_incompatible_keys(self, incompatible):
+        super()._log_incompatible_keys(incompatible)
+        misshapen = [name for name, *_ in incompatible.incorrect_shapes]
+        if incompatible.missing_keys or misshapen:
+            raise ValueError(
+                f"missing {incompatible.missing_keys}, of another shape {misshapen}"
+            )
+
+
+def load_trained_weights(model: nn.Module, path: str, key: str) -> None:
+    """Loads a checkpoint that must hold every parameter of a model.
+
+    Args:
+        model: to load into.
+        path: of the checkpoint, anything that Detectron2's PathManager resolves.
+        key: name of the option that gives the path, for error messages.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if no path is given or the checkpoint does not fit, with the parameters
+            that are missing or misshapen.
+    """
+    if not path:
+        raise ValueError(f"no trained weights: give their file as {key}")
+    try:
+        _CompleteCheckpointer(model).load(path)
+    except AssertionError as error:
+        raise FileNotFoundError(f"{path} ({key}): no such file") from error
+    except ValueError as error:
+        raise ValueError(
+            f"{path} ({key}) does not fit the model: {error}. Weights of the official code or of "
+            "MMDetection have to be converted by tools/convert_checkpoint.py"
+        ) from error

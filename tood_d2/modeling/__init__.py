@@ -1,0 +1,14 @@
+from .assigners import ATSSAssigner, TaskAlignedAssigner
+from .backbone import build_fpn, build_resnet, build_tood_resnet_fpn_backbone
+from .heads import TaskAlignedHead
+from .meta_arch import TOOD
+
+__all__ = [
+    "ATSSAssigner",
+    "TOOD",
+    "TaskAlignedAssigner",
+    "TaskAlignedHead",
+    "build_fpn",
+    "build_resnet",
+    "build_tood_resnet_fpn_backbone",
+]

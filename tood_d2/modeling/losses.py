@@ -1,0 +1,54 @@
+"""Functional losses and score functions. R anchors, K classes; everything in float32."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def aligned_logits(cls_logits: Tensor, alignment_logits: Tensor) -> Tensor:
+    """The logit of the aligned class score p = sqrt(sigmoid(a) * sigmoid(b)) (Eq. 5 and 7).
+
+    With A = softplus(-a) and B = softplus(-b), -log p = (A + B) / 2, and
+    z = logit(p) = (A + B) / 2 - log((1 + e^-a)(1 + e^-b) - 1) + log(1 + p).
+    Value and gradient stay finite where the square root's gradient does not, and every
+    loss on logits applies to z. Always computed in float32.
+
+    Args:
+        cls_logits: a, any shape.
+        alignment_logits: b, broadcastable against a.
+
+    Returns:
+        z with sigmoid(z) = p.
+    """
+    a, b = cls_logits.float(), alignment_logits.float()
+    softplus_b = F.softplus(-b)
+    neg_log_p = (F.softplus(-a) + softplus_b) / 2
+    return neg_log_p - torch.logaddexp(softplus_b - a, -b) + torch.log1p(torch.exp(-neg_log_p))
+
+
+def task_aligned_focal_loss(logits: Tensor, targets: Tensor, gamma: float = 2.0) -> Tensor:
+    """``sum |y - p|^gamma * BCE(p, y)`` over all elements (Eq. 11), p = sigmoid(logits).
+
+    Args:
+        logits: any shape.
+        targets: y, of the same shape, in [0, 1]; the normalised alignment metric for the
+            class of a positive anchor, else 0.
+        gamma: focusing exponent.
+    """
+    logits = logits.float()
+    loss = F.binary_cross_entropy_with_logits(logits, targets, reduction="none")
+    return (loss * (targets - logits.sigmoid()).abs().pow(gamma)).sum()
+
+
+def centerness(points: Tensor, boxes: Tensor) -> Tensor:
+    """Centre-ness of points strictly inside their boxes (Eq. 3 of FCOS, arXiv 1904.01355).
+
+    Args:
+        points: (R, 2), x and y.
+        boxes: (R, 4), XYXY.
+
+    Returns:
+        (R,) in (0, 1]: 1 at the centre of the box.
+    """
+    sides = torch.stack((points - boxes[:, :2], boxes[:, 2:] - points), dim=-1)  # (R, xy, 2)
+    return (sides.amin(dim=-1) / sides.amax(dim=-1)).prod(dim=-1).sqrt()

@@ -1,0 +1,333 @@
+"""The TOOD detector: data flow, targets, losses, post-processing.
+
+N images, L levels, R anchors in all levels (one per location), M ground-truth boxes,
+K classes. Boxes are XYXY in pixels of the network input; the background label is K.
+"""
+
+from typing import NamedTuple
+
+import torch
+from fvcore.nn import sigmoid_focal_loss
+from fvcore.nn.distributed import differentiable_all_reduce
+from torch import Tensor, nn
+from torchvision.ops import generalized_box_iou_loss
+
+from detectron2.config import configurable
+from detectron2.layers import batched_nms, cat
+from detectron2.modeling import (
+    META_ARCH_REGISTRY,
+    Backbone,
+    build_anchor_generator,
+    build_backbone,
+)
+from detectron2.modeling.meta_arch.dense_detector import DenseDetector
+from detectron2.structures import Boxes, ImageList, Instances
+from detectron2.utils import comm
+from detectron2.utils.events import get_event_storage
+
+from .assigners import BACKGROUND, ATSSAssigner, TaskAlignedAssigner
+from .heads import TaskAlignedHead
+from .losses import centerness, task_aligned_focal_loss
+
+class Targets(NamedTuple):
+    """What the anchors of N images should predict."""
+
+    labels: Tensor
+    """(N, R) int64, K for background."""
+    boxes: Tensor
+    """(N, R, 4), zero for background."""
+    alignment: Tensor
+    """(N, R) normalised alignment metric, in the initial phase 1; zero for background."""
+    valid: Tensor
+    """(N, R) bool, False where the anchor's centre is in the padding of the batch."""
+
+
+@META_ARCH_REGISTRY.register()
+class TOOD(DenseDetector):
+    """Task-aligned one-stage object detection (arXiv 2108.07755).
+
+    For the first ``initial_phase_iters`` iterations anchors are assigned by ATSS and scores
+    learned by focal loss, as in the official code; then task alignment learning begins.
+    The iteration is the one of Detectron2's event storage, so a resumed run is in the
+    phase that it left.
+    """
+
+    @configurable
+    def __init__(
+        self,
+        *,
+        backbone: Backbone,
+        head: nn.Module,
+        head_in_features: list[str],
+        anchor_generator: nn.Module,
+        num_classes: int,
+        assigner: TaskAlignedAssigner,
+        initial_assigner: ATSSAssigner,
+        initial_phase_iters: int,
+        focal_loss_alpha: float = 0.25,
+        focal_loss_gamma: float = 2.0,
+        box_loss_weight: float = 2.0,
+        test_score_thresh: float = 0.05,
+        test_topk_candidates: int = 1000,
+        test_nms_thresh: float = 0.6,
+        max_detections_per_image: int = 100,
+        pixel_mean: tuple[float, ...],
+        pixel_std: tuple[float, ...],
+        input_format: str = "RGB",
+    ):
+        """
+        Args:
+            backbone: see ``DenseDetector``.
+            head: maps features to per-level logits (N, K, Hi, Wi) and boxes (N, 4, Hi, Wi).
+            head_in_features: names of the backbone's features, from fine to coarse.
+            anchor_generator: of one anchor per location, the same as the head's.
+            num_classes: K.
+            assigner: of task alignment learning.
+            initial_assigner: of the initial phase.
+            initial_phase_iters: length of the initial phase, 0 for none.
+            focal_loss_alpha: weight of positives in the initial phase.
+            focal_loss_gamma: focusing exponent in both phases.
+            box_loss_weight: of the GIoU loss in both phases.
+            test_score_thresh: detections need a larger score.
+            test_topk_candidates: (anchor, class) pairs per level that go into NMS.
+            test_nms_thresh: IoU above which NMS suppresses, within a class.
+            max_detections_per_image: detections returned.
+            pixel_mean, pixel_std: of the image's channels in the order of ``input_format``.
+            input_format: "RGB" or "BGR", what the images are expected in.
+        """
+        super().__init__(
+            backbone, head, head_in_features, pixel_mean=pixel_mean, pixel_std=pixel_std
+        )
+        self.anchor_generator = anchor_generator
+        self.num_classes = num_classes
+        self.assigner = assigner
+        self.initial_assigner = initial_assigner
+        self.initial_phase_iters = initial_phase_iters
+        self.focal_loss_alpha = focal_loss_alpha
+        self.focal_loss_gamma = focal_loss_gamma
+        self.box_loss_weight = box_loss_weight
+        self.test_score_thresh = test_score_thresh
+        self.test_topk_candidates = test_topk_candidates
+        self.test_nms_thresh = test_nms_thresh
+        self.max_detections_per_image = max_detections_per_image
+        self.input_format = input_format
+
+    @classmethod
+    def from_config(cls, cfg):
+        node = cfg.MODEL.TOOD
+        backbone = build_backbone(cfg)
+        shapes = backbone.output_shape()
+        feature_shapes = [shapes[name] for name in node.IN_FEATURES]
+        anchor_generator = build_anchor_generator(cfg, feature_shapes)
+        return {
+            "backbone": backbone,
+            "head": TaskAlignedHead(cfg, feature_shapes, anchor_generator),
+            "head_in_features": node.IN_FEATURES,
+            "anchor_generator": anchor_generator,
+            "num_classes": node.NUM_CLASSES,
+            "assigner": TaskAlignedAssigner(
+                topk=node.ASSIGNER.TOPK,
+                alpha=node.ASSIGNER.ALPHA,
+                beta=node.ASSIGNER.BETA,
+                conflict=node.ASSIGNER.CONFLICT,
+            ),
+            "initial_assigner": ATSSAssigner(topk=node.INITIAL_PHASE.TOPK),
+            "initial_phase_iters": node.INITIAL_PHASE.ITERS,
+            "focal_loss_alpha": node.INITIAL_PHASE.FOCAL_LOSS_ALPHA,
+            "focal_loss_gamma": node.FOCAL_LOSS_GAMMA,
+            "box_loss_weight": node.BOX_LOSS_WEIGHT,
+            "test_score_thresh": node.SCORE_THRESH_TEST,
+            "test_topk_candidates": node.TOPK_CANDIDATES_TEST,
+            "test_nms_thresh": node.NMS_THRESH_TEST,
+            "max_detections_per_image": cfg.TEST.DETECTIONS_PER_IMAGE,
+            "pixel_mean": cfg.MODEL.PIXEL_MEAN,
+            "pixel_std": cfg.MODEL.PIXEL_STD,
+            "input_format": cfg.INPUT.FORMAT,
+        }
+
+    def in_initial_phase(self) -> bool:
+        """Whether the current training iteration belongs to the initial phase."""
+        return get_event_storage().iter < self.initial_phase_iters
+
+    def forward_training(
+        self,
+        images: ImageList,
+        features: list[Tensor],
+        predictions: tuple[list[Tensor], list[Tensor]],
+        gt_instances: list[Instances],
+    ) -> dict[str, Tensor]:
+        """Losses of one batch, see :meth:`losses`."""
+        pred_logits, pred_boxes = (
+            cat(x, dim=1)  # (N, R, K) and (N, R, 4)
+            for x in self._transpose_dense_predictions(predictions, [self.num_classes, 4])
+        )
+        anchors = self.anchor_generator(features)
+        initial_phase = self.in_initial_phase()
+        targets = self.label_anchors(
+            anchors, pred_logits, pred_boxes, gt_instances, images.image_sizes, initial_phase
+        )
+        storage = get_event_storage()
+        num_positive = (targets.labels != self.num_classes).sum().item()
+        storage.put_scalar("[metric] num_pos_anchors", num_positive / len(gt_instances))
+        storage.put_scalar("[metric] initial_phase", float(initial_phase), smoothing_hint=False)
+        return self.losses(anchors, pred_logits, pred_boxes, targets, initial_phase)
+
+    @torch.no_grad()
+    def label_anchors(
+        self,
+        anchors: list[Boxes],
+        pred_logits: Tensor,
+        pred_boxes: Tensor,
+        gt_instances: list[Instances],
+        image_sizes: list[tuple[int, int]],
+        initial_phase: bool,
+    ) -> Targets:
+        """Matches the ground truth to the anchors.
+
+        Anchors in the padding of the batch are matched to nothing.
+
+        Args:
+            anchors: the anchors of each level.
+            pred_logits: (N, R, K).
+            pred_boxes: (N, R, 4).
+            gt_instances: N instances with ``gt_boxes`` and ``gt_classes``.
+            image_sizes: (height, width) of the N images before padding.
+            initial_phase: whether to match by ATSS.
+        """
+        targets = []
+        for logits, boxes, gt, image_size in zip(
+            pred_logits, pred_boxes, gt_instances, image_sizes, strict=True
+        ):
+            valid = [self._centered_in_image(level, image_size) for level in anchors]
+            valid_anchors = [level[inside] for level, inside in zip(anchors, valid, strict=True)]
+            valid = torch.cat(valid)
+            if initial_phase:
+                matched_idxs = self.initial_assigner(valid_anchors, gt.gt_boxes)
+                alignment = (matched_idxs != BACKGROUND).to(boxes.dtype)
+            else:
+                matched_idxs, alignment = self.assigner(
+                    logits[valid].sigmoid(),
+                    Boxes(boxes[valid]),
+                    Boxes.cat(valid_anchors),
+                    gt.gt_boxes,
+                    gt.gt_classes,
+                )
+            positive = valid.clone()
+            positive[valid] = matched_idxs != BACKGROUND
+            matched_idxs = matched_idxs[matched_idxs != BACKGROUND]
+            labels_i = gt.gt_classes.new_full(valid.shape, self.num_classes)
+            labels_i[positive] = gt.gt_classes[matched_idxs]
+            boxes_i = torch.zeros_like(boxes)
+            boxes_i[positive] = gt.gt_boxes.tensor[matched_idxs]
+            alignment_i = torch.zeros_like(boxes[:, 0])
+            alignment_i[valid] = alignment
+            targets.append((labels_i, boxes_i, alignment_i, valid))
+        return Targets(*map(torch.stack, zip(*targets, strict=True)))
+
+    def _centered_in_image(self, anchors: Boxes, image_size: tuple[int, int]) -> Tensor:
+        """Which anchors have their centre in the image, padded alone to the size divisibility."""
+        multiple = max(self.backbone.size_divisibility, 1)
+        height, width = (-(-size // multiple) * multiple for size in image_size)
+        x, y = anchors.get_centers().unbind(dim=1)
+        return (x < width) & (y < height)
+
+    def losses(
+        self,
+        anchors: list[Boxes],
+        pred_logits: Tensor,
+        pred_boxes: Tensor,
+        targets: Targets,
+        initial_phase: bool,
+    ) -> dict[str, Tensor]:
+        """Task alignment losses (Eq. 11 and 12), or those of the initial phase.
+
+        Args:
+            anchors: the anchors of each level.
+            pred_logits: (N, R, K).
+            pred_boxes: (N, R, 4).
+            targets: see :meth:`label_anchors`.
+            initial_phase: whether to use focal loss and centre-ness weights.
+
+        Returns:
+            ``loss_cls`` and ``loss_box_reg``, each divided by its sum of target weights,
+            averaged over the processes.
+        """
+        positive = targets.labels != self.num_classes  # (N, R)
+        cls_targets = torch.zeros_like(pred_logits)
+        cls_targets[positive, targets.labels[positive]] = targets.alignment[positive]
+        if initial_phase:
+            loss_cls = sigmoid_focal_loss(
+                pred_logits[targets.valid],
+                cls_targets[targets.valid],
+                alpha=self.focal_loss_alpha,
+                gamma=self.focal_loss_gamma,
+                reduction="sum",
+            )
+            centers = Boxes.cat(anchors).get_centers().expand(len(positive), -1, -1)
+            box_weights = centerness(centers[positive], targets.boxes[positive])
+        else:
+            loss_cls = task_aligned_focal_loss(pred_logits, cls_targets, self.focal_loss_gamma)
+            box_weights = targets.alignment[positive]
+        giou_losses = generalized_box_iou_loss(pred_boxes[positive], targets.boxes[positive])
+        loss_box_reg = self.box_loss_weight * (box_weights * giou_losses).sum()
+
+        normalizers = torch.stack((targets.alignment.sum(), box_weights.sum()))
+        normalizers = differentiable_all_reduce(normalizers) / comm.get_world_size()
+        normalizers = torch.where(normalizers < 1e-12, 1.0, normalizers)
+        return {
+            "loss_cls": loss_cls / normalizers[0],
+            "loss_box_reg": loss_box_reg / normalizers[1],
+        }
+
+    def forward_inference(
+        self,
+        images: ImageList,
+        features: list[Tensor],
+        predictions: tuple[list[Tensor], list[Tensor]],
+    ) -> list[Instances]:
+        """Detections of each image, see :meth:`inference_single_image`."""
+        pred_logits, pred_boxes = self._transpose_dense_predictions(
+            predictions, [self.num_classes, 4]
+        )
+        return [
+            self.inference_single_image(
+                [logits[i].sigmoid() for logits in pred_logits],
+                [boxes[i] for boxes in pred_boxes],
+                image_size,
+            )
+            for i, image_size in enumerate(images.image_sizes)
+        ]
+
+    def inference_single_image(
+        self, pred_scores: list[Tensor], pred_boxes: list[Tensor], image_size: tuple[int, int]
+    ) -> Instances:
+        """Selects, clips and suppresses the dense predictions of one image.
+
+        Args:
+            pred_scores: (Hi * Wi, K) probabilities of each level.
+            pred_boxes: (Hi * Wi, 4) of each level.
+            image_size: (height, width).
+
+        Returns:
+            At most ``max_detections_per_image`` instances with ``pred_boxes``, ``scores``
+            and ``pred_classes``, by falling score.
+        """
+        boxes, scores, classes = [], [], []
+        for level_scores, level_boxes in zip(pred_scores, pred_boxes, strict=True):
+            # A prediction that is not finite is none.
+            finite = level_boxes.isfinite().all(dim=1, keepdim=True)
+            anchor_idxs, class_idxs = torch.nonzero(
+                (level_scores > self.test_score_thresh) & finite, as_tuple=True
+            )
+            kept_scores = level_scores[anchor_idxs, class_idxs]
+            kept_scores, topk = kept_scores.topk(min(self.test_topk_candidates, len(kept_scores)))
+            boxes.append(level_boxes[anchor_idxs[topk]])
+            scores.append(kept_scores)
+            classes.append(class_idxs[topk])
+        boxes, scores, classes = Boxes(cat(boxes)), cat(scores), cat(classes)
+        boxes.clip(image_size)
+        keep = batched_nms(boxes.tensor, scores, classes, self.test_nms_thresh)
+        keep = keep[: self.max_detections_per_image]
+        return Instances(
+            image_size, pred_boxes=boxes[keep], scores=scores[keep], pred_classes=classes[keep]
+        )

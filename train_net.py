@@ -1,0 +1,55 @@
+#!/usr/bin/env python
+"""Trains and evaluates TOOD from a LazyConfig (.py) or a YAML config.
+
+    train_net.py --config-file configs/tood_R_50_FPN_1x.py --num-gpus 8
+    train_net.py --config-file configs/tood_R_50_FPN_1x.yaml --eval-only MODEL.WEIGHTS model.pth
+"""
+
+import sys
+
+from detectron2.config import CfgNode
+from detectron2.engine import default_argument_parser, default_setup, launch
+from detectron2.utils import comm
+from detectron2.utils.logger import setup_logger
+from tood_d2.engine import Trainer, build_model, evaluate, load_config, train
+from tood_d2.engine.checkpointing import load_trained_weights
+from tood_d2.engine.config import register_datasets
+
+
+def setup(cfg, output_dir, args):
+    default_setup(cfg, args)
+    setup_logger(output_dir, distributed_rank=comm.get_rank(), name="tood_d2")
+
+
+def main(args):
+    cfg = load_config(args.config_file, args.opts)
+    if isinstance(cfg, CfgNode):
+        cfg.freeze()
+        setup(cfg, cfg.OUTPUT_DIR, args)
+        if args.eval_only:
+            model = Trainer.build_model(cfg)
+            load_trained_weights(model, cfg.MODEL.WEIGHTS, "MODEL.WEIGHTS")
+            return Trainer.test(cfg, model)
+        trainer = Trainer(cfg)
+        trainer.resume_or_load(resume=args.resume)
+        return trainer.train()
+
+    register_datasets(cfg)
+    setup(cfg, cfg.train.output_dir, args)
+    if args.eval_only:
+        model = build_model(cfg)
+        load_trained_weights(model, cfg.train.init_checkpoint, "train.init_checkpoint")
+        return evaluate(cfg, model)
+    return train(cfg, resume=args.resume)
+
+
+if __name__ == "__main__":
+    args = default_argument_parser(epilog=__doc__).parse_args()
+    launch(
+        main,
+        args.num_gpus,
+        num_machines=args.num_machines,
+        machine_rank=args.machine_rank,
+        dist_url=args.dist_url,
+        args=(args,),
+    )
