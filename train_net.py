@@ -1,11 +1,9 @@
 #!/usr/bin/env python
 """Trains and evaluates TOOD from a LazyConfig (.py) or a YAML config.
 
-    train_net.py --config-file configs/tood_R_50_FPN_1x.py --num-gpus 8
-    train_net.py --config-file configs/tood_R_50_FPN_1x.yaml --eval-only MODEL.WEIGHTS model.pth
+train_net.py --config-file configs/tood_R_50_FPN_1x.py --num-gpus 8
+train_net.py --config-file configs/tood_R_50_FPN_1x.yaml --eval-only MODEL.WEIGHTS model.pth
 """
-
-import sys
 
 from detectron2.config import CfgNode
 from detectron2.engine import default_argument_parser, default_setup, launch

@@ -1,6 +1,6 @@
 """TOOD, task-aligned one-stage object detection, for Detectron2."""
 
-from . import modeling  # noqa: F401  registers TOOD and its backbone
+from . import checkpoint, modeling  # noqa: F401  they register weights, TOOD and its backbone
 from .config import add_tood_config
 from .modeling import TOOD
 

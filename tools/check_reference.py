@@ -125,25 +125,23 @@ def flatten(maps: list[Tensor]) -> Tensor:
 
 def build_head_model(meta: dict, features: list[Tensor]) -> TOOD:
     strides = meta["strides"]
-    anchor_generator = DefaultAnchorGenerator(
-        sizes=[[8 * stride] for stride in strides],
-        aspect_ratios=[[1.0]],
-        strides=strides,
-        offset=0.0,
-    )
     return TOOD(
         backbone=FeatureMaps(features, strides),
         head=TaskAlignedHead(
             in_channels=meta["in_channels"],
             num_classes=meta["num_classes"],
-            anchor_generator=anchor_generator,
+            anchor_generator=DefaultAnchorGenerator(
+                sizes=[[8 * stride] for stride in strides],
+                aspect_ratios=[[1.0]],
+                strides=strides,
+                offset=0.0,
+            ),
             anchor_type=meta["anchor_type"],
             conv_dim=meta["feat_channels"],
             num_convs=meta["stacked_convs"],
             num_deform_convs=meta["num_dcn"],
         ),
         head_in_features=None,
-        anchor_generator=anchor_generator,
         num_classes=meta["num_classes"],
         assigner=TaskAlignedAssigner(),
         initial_assigner=ATSSAssigner(),
@@ -190,7 +188,7 @@ def check_head(case, meta: dict) -> Deviations:
     ]
     images = ImageList(torch.zeros(num_images, 3, height, width), [(height, width)] * num_images)
 
-    anchors = model.anchor_generator(features)
+    anchors = model.head.anchor_generator(features)
     pred_logits, pred_boxes = model.head(features)
     check_maps(deviations, case, pred_logits, pred_boxes, meta["strides"])
     for level, stride in enumerate(meta["strides"]):

@@ -1,33 +1,77 @@
 #!/usr/bin/env python
-"""Converts a checkpoint of fcjian/TOOD or MMDetection's TOOD to tood_d2."""
+"""Converts weights between tood_d2, the authors' code, MMDetection and torchvision.
+
+    convert_checkpoint.py official.pth tood.pth            official code or MMDetection
+    convert_checkpoint.py resnet101.pth backbone.pth       torchvision ResNet or ResNeXt
+    convert_checkpoint.py torchvision://resnet101 backbone.pth
+    convert_checkpoint.py model_final.pth official.pth --to official
+
+Files are torch.save's or, by the ending .safetensors, safetensors.
+"""
 
 import argparse
+import os
 import sys
 
 import torch
+from torch import Tensor
 
-from tood_d2.checkpoint import load_official_checkpoint
+from detectron2.utils.file_io import PathManager
+from tood_d2.checkpoint import (
+    convert_official_state_dict,
+    convert_to_official_state_dict,
+    convert_torchvision_state_dict,
+    load_state_dict,
+    save_weights,
+)
 from tood_d2.engine import build_model, load_config
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("input", help="checkpoint of the official code or MMDetection (.pth)")
-    parser.add_argument("output", help="file to write (.pth), for train_net.py and demo.py")
+def convert_to_tood(state_dict: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Recognises where weights come from by their names."""
+    if any(name.startswith("head.") or ".bottom_up." in name for name in state_dict):
+        return state_dict
+    if "layer1.0.conv1.weight" in state_dict:
+        return convert_torchvision_state_dict(state_dict)
+    return convert_official_state_dict(state_dict)
+
+
+def save(state_dict: dict[str, Tensor], path: str, target: str) -> None:
+    if path.endswith(".safetensors"):
+        from safetensors.torch import save_file
+
+        save_file({name: tensor.contiguous() for name, tensor in state_dict.items()}, path)
+    elif target == "tood_d2":
+        save_weights(state_dict, path)
+    else:
+        torch.save({"meta": {}, "state_dict": state_dict}, path)
+
+
+def main() -> int | str:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("input", help="file, or name of weights such as torchvision://resnet101")
+    parser.add_argument("output", help="file to write")
+    parser.add_argument("--to", choices=("tood_d2", "official", "mmdet"), default="tood_d2")
     parser.add_argument(
         "--config-file", help="check that the weights fit this config's model, to the last one"
     )
     args = parser.parse_args()
     try:
-        state_dict = load_official_checkpoint(args.input)
+        state_dict = convert_to_tood(load_state_dict(PathManager.get_local_path(args.input)))
         if args.config_file:
             model = build_model(load_config(args.config_file))
             model.load_state_dict(state_dict, strict=True)  # its error names the parameters
-    except (OSError, ValueError, RuntimeError) as error:
-        sys.exit(f"{parser.prog}: {error}")
-    torch.save({"model": state_dict, "__author__": "fcjian/TOOD"}, args.output)
+        if args.to != "tood_d2":
+            state_dict = convert_to_official_state_dict(state_dict, args.to)
+        os.makedirs(os.path.dirname(os.path.abspath(args.output)), exist_ok=True)
+        save(state_dict, args.output, args.to)
+    except (ImportError, OSError, RuntimeError, ValueError) as error:
+        return f"{parser.prog}: {args.input}: {error}"
     print(f"wrote {args.output}: {len(state_dict)} tensors")
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -1,3 +1,19 @@
-from .official import convert_official_state_dict, load_official_checkpoint
+from .catalog import OFFICIAL_MODELS, TRAINED_MODELS, save_weights
+from .file import load_state_dict
+from .official import (
+    convert_official_state_dict,
+    convert_to_official_state_dict,
+    load_official_checkpoint,
+)
+from .torchvision import convert_torchvision_state_dict
 
-__all__ = ["convert_official_state_dict", "load_official_checkpoint"]
+__all__ = [
+    "OFFICIAL_MODELS",
+    "TRAINED_MODELS",
+    "convert_official_state_dict",
+    "convert_to_official_state_dict",
+    "convert_torchvision_state_dict",
+    "load_official_checkpoint",
+    "load_state_dict",
+    "save_weights",
+]

@@ -1,68 +1,91 @@
 """Weights of the official implementation (fcjian/TOOD) and of MMDetection's TOOD."""
 
-import pickle
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 import torch
 from torch import Tensor
 
+from .file import load_state_dict
 
-def _rules() -> Iterator[tuple[str, str]]:
-    """Pairs of official and own module names; ``*`` stands for an index that both share."""
-    backbone, own = "backbone", "backbone.bottom_up"
-    yield f"{backbone}.conv1", f"{own}.stem.conv1"
-    yield f"{backbone}.bn1", f"{own}.stem.conv1.norm"
+STYLES = ("official", "mmdet")
+
+
+def _rules() -> Iterator[tuple[str, str, str]]:
+    """Module names by :data:`STYLES` and here; ``*`` stands for an index that all share."""
+
+    def same(official: str, own: str) -> tuple[str, str, str]:
+        return official, official, own
+
+    own = "backbone.bottom_up"
+    yield same("backbone.conv1", f"{own}.stem.conv1")
+    yield same("backbone.bn1", f"{own}.stem.conv1.norm")
     for stage in range(1, 5):
-        block, own_block = f"{backbone}.layer{stage}.*", f"{own}.res{stage + 1}.*"
+        block, own_block = f"backbone.layer{stage}.*", f"{own}.res{stage + 1}.*"
         for conv in ("1", "2", "3"):
-            yield f"{block}.conv{conv}", f"{own_block}.conv{conv}"
-            yield f"{block}.bn{conv}", f"{own_block}.conv{conv}.norm"
-        yield f"{block}.conv2.conv_offset", f"{own_block}.conv2.conv_offset"
-        yield f"{block}.downsample.0", f"{own_block}.shortcut"
-        yield f"{block}.downsample.1", f"{own_block}.shortcut.norm"
+            yield same(f"{block}.conv{conv}", f"{own_block}.conv{conv}")
+            yield same(f"{block}.bn{conv}", f"{own_block}.conv{conv}.norm")
+        yield same(f"{block}.conv2.conv_offset", f"{own_block}.conv2.conv_offset")
+        yield same(f"{block}.downsample.0", f"{own_block}.shortcut")
+        yield same(f"{block}.downsample.1", f"{own_block}.shortcut.norm")
     for i in range(3):
-        yield f"neck.lateral_convs.{i}.conv", f"backbone.fpn_lateral{i + 3}"
-        yield f"neck.fpn_convs.{i}.conv", f"backbone.fpn_output{i + 3}"
-    yield "neck.fpn_convs.3.conv", "backbone.top_block.p6"
-    yield "neck.fpn_convs.4.conv", "backbone.top_block.p7"
+        yield same(f"neck.lateral_convs.{i}.conv", f"backbone.fpn_lateral{i + 3}")
+        yield same(f"neck.fpn_convs.{i}.conv", f"backbone.fpn_output{i + 3}")
+    yield same("neck.fpn_convs.3.conv", "backbone.top_block.p6")
+    yield same("neck.fpn_convs.4.conv", "backbone.top_block.p7")
 
     head = "bbox_head"
-    yield f"{head}.inter_convs.*.conv", "head.inter_convs.*"
-    yield f"{head}.inter_convs.*.conv.conv_offset", "head.inter_convs.*.conv_offset"
-    yield f"{head}.inter_convs.*.gn", "head.inter_convs.*.norm"
+    yield same(f"{head}.inter_convs.*.conv", "head.inter_convs.*")
+    yield same(f"{head}.inter_convs.*.conv.conv_offset", "head.inter_convs.*.conv_offset")
+    yield same(f"{head}.inter_convs.*.gn", "head.inter_convs.*.norm")
     for task, own_task in (("cls", "cls"), ("reg", "box")):
         decomp, own_decomp = f"{head}.{task}_decomp", f"head.{own_task}_decomposition"
-        yield f"{decomp}.la_conv1", f"{own_decomp}.layer_attention.0"
-        yield f"{decomp}.la_conv2", f"{own_decomp}.layer_attention.2"
-        yield f"{decomp}.layer_attention.*", f"{own_decomp}.layer_attention.*"  # MMDetection
-        yield f"{decomp}.reduction_conv.conv", f"{own_decomp}.reduction"
-        yield f"{decomp}.reduction_conv.gn", f"{own_decomp}.reduction.norm"
-    yield f"{head}.tood_cls", "head.cls_logits"
-    yield f"{head}.tood_reg", "head.box_reg"
+        for conv, i in ((1, 0), (2, 2)):
+            attention = f"layer_attention.{i}"
+            yield f"{decomp}.la_conv{conv}", f"{decomp}.{attention}", f"{own_decomp}.{attention}"
+        yield same(f"{decomp}.reduction_conv.conv", f"{own_decomp}.reduction")
+        yield same(f"{decomp}.reduction_conv.gn", f"{own_decomp}.reduction.norm")
+    yield same(f"{head}.tood_cls", "head.cls_logits")
+    yield same(f"{head}.tood_reg", "head.box_reg")
     for name, own_name in (("cls_prob", "cls_alignment"), ("reg_offset", "box_alignment")):
-        yield f"{head}.{name}_conv1", f"head.{own_name}.0"
-        yield f"{head}.{name}_conv2", f"head.{own_name}.2"
-        yield f"{head}.{name}_module.*", f"head.{own_name}.*"  # MMDetection
-    yield f"{head}.scales.*.scale", "head.scales.*"
+        for conv, i in ((1, 0), (2, 2)):
+            yield f"{head}.{name}_conv{conv}", f"{head}.{name}_module.{i}", f"head.{own_name}.{i}"
+    yield same(f"{head}.scales.*.scale", "head.scales.*")
 
 
-def _pattern(template: str) -> re.Pattern:
-    """Matches the names of a module's tensors: indices first, then the tensor's own name."""
-    return re.compile(re.escape(template).replace(r"\*", r"(\d+)") + r"(\.\w+)?")
+def _translator(pairs: Iterator[tuple[str, str]]) -> Callable[[str], str | None]:
+    """A function that translates names of tensors, from pairs of names of their modules."""
+    patterns = [
+        (re.compile(re.escape(source).replace(r"\*", r"(\d+)") + r"(\.[a-z_]+)?"), target)
+        for source, target in pairs
+    ]
+
+    def translate(name: str) -> str | None:
+        for pattern, target in patterns:
+            if match := pattern.fullmatch(name):
+                *indices, tensor = match.groups(default="")
+                for index in indices:
+                    target = target.replace("*", index, 1)
+                return target + tensor
+        return None
+
+    return translate
 
 
-_PATTERNS = [(_pattern(official), own) for official, own in _rules()]
+_from_official = _translator(
+    (name, own) for *names, own in _rules() for name in dict.fromkeys(names)
+)
+_to_official = {
+    style: _translator((rule[-1], rule[i]) for rule in _rules()) for i, style in enumerate(STYLES)
+}
 
 
-def _convert_name(name: str) -> str | None:
-    for pattern, own in _PATTERNS:
-        if match := pattern.fullmatch(name):
-            *indices, tensor = match.groups(default="")
-            for index in indices:
-                own = own.replace("*", index, 1)
-            return own + tensor
-    return None
+def _translate_all(state_dict: Mapping[str, Tensor], translate, kind: str) -> dict[str, Tensor]:
+    names = {name: translate(name) for name in state_dict}
+    unknown = [name for name, translated in names.items() if translated is None]
+    if unknown:
+        raise ValueError(f"not parameters of {kind}: {', '.join(unknown)}")
+    return {names[name]: tensor for name, tensor in state_dict.items()}
 
 
 def convert_official_state_dict(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -79,47 +102,48 @@ def convert_official_state_dict(state_dict: Mapping[str, Tensor]) -> dict[str, T
     Raises:
         ValueError: names the tensors that are not a TOOD model's.
     """
-    converted, unknown = {}, []
-    for name, tensor in state_dict.items():
-        if name.endswith(".num_batches_tracked"):
-            continue
-        own_name = _convert_name(name)
-        if own_name is None:
-            unknown.append(name)
-        else:
-            converted[own_name] = tensor
-    if unknown:
-        raise ValueError(f"not parameters of an official TOOD model: {', '.join(unknown)}")
-    return converted
+    state_dict = {k: v for k, v in state_dict.items() if not k.endswith(".num_batches_tracked")}
+    return _translate_all(state_dict, _from_official, "an official TOOD model")
+
+
+def convert_to_official_state_dict(
+    state_dict: Mapping[str, Tensor], style: str = "official"
+) -> dict[str, Tensor]:
+    """The inverse of :func:`convert_official_state_dict`.
+
+    Args:
+        state_dict: of a :class:`tood_d2.TOOD`.
+        style: whose names to use, "official" (fcjian/TOOD) or "mmdet" (MMDetection).
+
+    Returns:
+        The same tensors, and a zero ``num_batches_tracked`` for each batch norm.
+
+    Raises:
+        ValueError: names the tensors that have no official counterpart.
+    """
+    converted = _translate_all(state_dict, _to_official[style], "a TOOD on ResNet-FPN")
+    result = {}
+    for name, tensor in converted.items():
+        result[name] = tensor
+        module, _, own_name = name.rpartition(".")
+        if own_name == "running_var":
+            result[f"{module}.num_batches_tracked"] = torch.tensor(0)
+    return result
 
 
 def load_official_checkpoint(path: str) -> dict[str, Tensor]:
     """Reads a checkpoint file of the official code or MMDetection and converts it.
 
-    No code of the file is executed (``weights_only``).
-
     Args:
-        path: of the file; either a state dict or a dict that holds it as "state_dict".
+        path: of the file, see :func:`load_state_dict`.
 
     Returns:
         See :func:`convert_official_state_dict`.
 
     Raises:
-        ValueError: if the file is no such checkpoint or holds other objects than tensors
-            and plain types.
+        ValueError: if the file is no such checkpoint.
     """
     try:
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise ValueError(
-            f"{path} is no checkpoint, or holds objects other than tensors and plain types, which "
-            "are not loaded for safety. If you trust it, save its 'state_dict' to a file of its own"
-        ) from error
-    state_dict = checkpoint.get("state_dict", checkpoint) if isinstance(checkpoint, dict) else {}
-    tensors = {name: x for name, x in state_dict.items() if isinstance(x, Tensor)}
-    if not tensors:
-        raise ValueError(f"{path} holds no state dict")
-    try:
-        return convert_official_state_dict(tensors)
+        return convert_official_state_dict(load_state_dict(path))
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error

@@ -11,7 +11,9 @@ def _check(json_file: str, image_root: str) -> None:
     if not os.path.isfile(json_file):
         raise FileNotFoundError(f"{json_file}: no such annotation file")
     if not os.path.isdir(image_root):
-        raise FileNotFoundError(f"{image_root}: no such folder, it should hold {json_file}'s images")
+        raise FileNotFoundError(
+            f"{image_root}: no such folder, it should hold {json_file}'s images"
+        )
     with open(json_file) as f:
         try:
             content = json.load(f)

@@ -10,9 +10,7 @@ class _CompleteCheckpointer(DetectionCheckpointer):
         super()._log_incompatible_keys(incompatible)
         misshapen = [name for name, *_ in incompatible.incorrect_shapes]
         if incompatible.missing_keys or misshapen:
-            raise ValueError(
-                f"missing {incompatible.missing_keys}, of another shape {misshapen}"
-            )
+            raise ValueError(f"missing {incompatible.missing_keys}, of another shape {misshapen}")
 
 
 def load_trained_weights(model: nn.Module, path: str, key: str) -> None:

@@ -68,8 +68,9 @@ def sample_sides(boxes: Tensor, offsets: Tensor) -> Tensor:
     """
     num_images, sides, height, width = boxes.shape
     dy, dx = offsets.float().view(num_images, sides, 2, height, width).unbind(dim=2)
-    y = dy + torch.arange(height, device=boxes.device)[:, None]
-    x = dx + torch.arange(width, device=boxes.device)
+    # From one cell outside on, all is zero; the clamp keeps infinite offsets out of the arithmetic.
+    y = (dy + torch.arange(height, device=boxes.device)[:, None]).clamp(-1, height)
+    x = (dx + torch.arange(width, device=boxes.device)).clamp(-1, width)
     # Cell j is at (2j + 1) / width - 1 for grid_sample without align_corners, which,
     # unlike align_corners=True, is defined for maps of one cell, too.
     grid = torch.stack(((2 * x + 1) / width - 1, (2 * y + 1) / height - 1), dim=-1)

@@ -37,15 +37,18 @@ class ModulatedDeformConv2d(Conv2d):
         prediction = self.conv_offset(x)
         num_masks = prediction.shape[1] // 3
         offset, mask = prediction.split((2 * num_masks, num_masks), dim=1)
+        # Autocast leaves the inputs in a lower precision than the weights, and the operator
+        # takes one type only.
+        dtype = self.weight.dtype
         x = deform_conv2d(
-            x,
-            offset,
+            x.to(dtype),
+            offset.to(dtype),
             self.weight,
             self.bias,
             self.stride,
             self.padding,
             self.dilation,
-            torch.sigmoid(mask),
+            torch.sigmoid(mask).to(dtype),
         )
         if self.norm is not None:
             x = self.norm(x)

@@ -14,12 +14,7 @@ from torchvision.ops import generalized_box_iou_loss
 
 from detectron2.config import configurable
 from detectron2.layers import batched_nms, cat
-from detectron2.modeling import (
-    META_ARCH_REGISTRY,
-    Backbone,
-    build_anchor_generator,
-    build_backbone,
-)
+from detectron2.modeling import META_ARCH_REGISTRY, Backbone, build_backbone
 from detectron2.modeling.meta_arch.dense_detector import DenseDetector
 from detectron2.structures import Boxes, ImageList, Instances
 from detectron2.utils import comm
@@ -28,6 +23,7 @@ from detectron2.utils.events import get_event_storage
 from .assigners import BACKGROUND, ATSSAssigner, TaskAlignedAssigner
 from .heads import TaskAlignedHead
 from .losses import centerness, task_aligned_focal_loss
+
 
 class Targets(NamedTuple):
     """What the anchors of N images should predict."""
@@ -59,7 +55,6 @@ class TOOD(DenseDetector):
         backbone: Backbone,
         head: nn.Module,
         head_in_features: list[str],
-        anchor_generator: nn.Module,
         num_classes: int,
         assigner: TaskAlignedAssigner,
         initial_assigner: ATSSAssigner,
@@ -78,9 +73,9 @@ class TOOD(DenseDetector):
         """
         Args:
             backbone: see ``DenseDetector``.
-            head: maps features to per-level logits (N, K, Hi, Wi) and boxes (N, 4, Hi, Wi).
+            head: maps features to per-level logits (N, K, Hi, Wi) and boxes (N, 4, Hi, Wi); has
+                an ``anchor_generator`` of one anchor per location.
             head_in_features: names of the backbone's features, from fine to coarse.
-            anchor_generator: of one anchor per location, the same as the head's.
             num_classes: K.
             assigner: of task alignment learning.
             initial_assigner: of the initial phase.
@@ -98,7 +93,6 @@ class TOOD(DenseDetector):
         super().__init__(
             backbone, head, head_in_features, pixel_mean=pixel_mean, pixel_std=pixel_std
         )
-        self.anchor_generator = anchor_generator
         self.num_classes = num_classes
         self.assigner = assigner
         self.initial_assigner = initial_assigner
@@ -118,12 +112,10 @@ class TOOD(DenseDetector):
         backbone = build_backbone(cfg)
         shapes = backbone.output_shape()
         feature_shapes = [shapes[name] for name in node.IN_FEATURES]
-        anchor_generator = build_anchor_generator(cfg, feature_shapes)
         return {
             "backbone": backbone,
-            "head": TaskAlignedHead(cfg, feature_shapes, anchor_generator),
+            "head": TaskAlignedHead(cfg, feature_shapes),
             "head_in_features": node.IN_FEATURES,
-            "anchor_generator": anchor_generator,
             "num_classes": node.NUM_CLASSES,
             "assigner": TaskAlignedAssigner(
                 topk=node.ASSIGNER.TOPK,
@@ -161,7 +153,7 @@ class TOOD(DenseDetector):
             cat(x, dim=1)  # (N, R, K) and (N, R, 4)
             for x in self._transpose_dense_predictions(predictions, [self.num_classes, 4])
         )
-        anchors = self.anchor_generator(features)
+        anchors = self.head.anchor_generator(features)
         initial_phase = self.in_initial_phase()
         targets = self.label_anchors(
             anchors, pred_logits, pred_boxes, gt_instances, images.image_sizes, initial_phase

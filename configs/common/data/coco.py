@@ -11,7 +11,6 @@ from detectron2.data import (
     get_detection_dataset_dicts,
 )
 from detectron2.evaluation import COCOEvaluator
-
 from tood_d2.data import get_training_dicts
 
 dataset = dict(
@@ -34,9 +33,7 @@ dataloader.train = L(build_detection_train_loader)(
     mapper=L(DatasetMapper)(
         is_train=True,
         augmentations=[
-            L(T.ResizeShortestEdge)(
-                short_edge_length=[800], sample_style="choice", max_size=1333
-            ),
+            L(T.ResizeShortestEdge)(short_edge_length=[800], sample_style="choice", max_size=1333),
             L(T.RandomFlip)(horizontal=True),
         ],
         image_format="${model.input_format}",
@@ -50,7 +47,9 @@ dataloader.test = L(build_detection_test_loader)(
     dataset=L(get_detection_dataset_dicts)(names="${dataset.test}", filter_empty=False),
     mapper=L(DatasetMapper)(
         is_train=False,
-        augmentations=[L(T.ResizeShortestEdge)(short_edge_length=800, max_size=1333)],
+        augmentations=[
+            L(T.ResizeShortestEdge)(short_edge_length=800, sample_style="choice", max_size=1333)
+        ],
         image_format="${model.input_format}",
     ),
     num_workers="${..train.num_workers}",

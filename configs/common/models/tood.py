@@ -2,7 +2,6 @@
 
 from detectron2.config import LazyCall as L
 from detectron2.modeling.anchor_generator import DefaultAnchorGenerator
-
 from tood_d2.modeling import (
     TOOD,
     ATSSAssigner,
@@ -23,7 +22,12 @@ model = L(TOOD)(
     head=L(TaskAlignedHead)(
         in_channels="${..backbone.out_channels}",
         num_classes="${..num_classes}",
-        anchor_generator="${..anchor_generator}",
+        anchor_generator=L(DefaultAnchorGenerator)(
+            sizes=[[8 * stride] for stride in (8, 16, 32, 64, 128)],
+            aspect_ratios=[[1.0]],
+            strides=[8, 16, 32, 64, 128],
+            offset=0.0,
+        ),
         anchor_type="anchor_free",
         conv_dim=256,
         num_convs=6,
@@ -32,12 +36,6 @@ model = L(TOOD)(
         prior_prob=0.01,
     ),
     head_in_features=["p3", "p4", "p5", "p6", "p7"],
-    anchor_generator=L(DefaultAnchorGenerator)(
-        sizes=[[8 * stride] for stride in (8, 16, 32, 64, 128)],
-        aspect_ratios=[[1.0]],
-        strides=[8, 16, 32, 64, 128],
-        offset=0.0,
-    ),
     num_classes=80,
     assigner=L(TaskAlignedAssigner)(topk=13, alpha=1.0, beta=6.0, conflict="iou"),
     initial_assigner=L(ATSSAssigner)(topk=9),

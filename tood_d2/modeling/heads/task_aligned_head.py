@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from detectron2.config import configurable
 from detectron2.layers import Conv2d, ShapeSpec, get_norm
+from detectron2.modeling import build_anchor_generator
 from detectron2.modeling.anchor_generator import DefaultAnchorGenerator
 from detectron2.structures import Boxes
 
@@ -133,16 +134,18 @@ class TaskAlignedHead(nn.Module):
             nn.ReLU(),
             nn.Conv2d(conv_dim // 4, 4 * 2, 3, padding=1),
         )
-        self.scales = nn.ParameterList(nn.Parameter(torch.ones(())) for _ in anchor_generator.strides)
+        self.scales = nn.ParameterList(
+            nn.Parameter(torch.ones(())) for _ in anchor_generator.strides
+        )
         self._init_weights(prior_prob)
 
     @classmethod
-    def from_config(cls, cfg, input_shape: list[ShapeSpec], anchor_generator):
+    def from_config(cls, cfg, input_shape: list[ShapeSpec]):
         node = cfg.MODEL.TOOD
         (in_channels,) = {shape.channels for shape in input_shape}
         return {
             "in_channels": in_channels,
-            "anchor_generator": anchor_generator,
+            "anchor_generator": build_anchor_generator(cfg, input_shape),
             "num_classes": node.NUM_CLASSES,
             "anchor_type": node.ANCHOR_TYPE,
             "conv_dim": node.CONV_DIM,

@@ -1,0 +1,61 @@
+# PYTHON      use this interpreter as it is, instead of installing everything in .venv
+# DETECTRON2  Git repository to take Detectron2 from, URL or local checkout
+# PYTEST_ARGS more arguments for pytest
+
+DEMO_AP := 50
+
+ifdef PYTHON
+ENVIRONMENT := check-python
+else
+PYTHON := .venv/bin/python
+ENVIRONMENT := .venv/.installed
+endif
+
+export DETECTRON2
+export PYTHONPATH := $(CURDIR)$(if $(PYTHONPATH),:$(PYTHONPATH))
+
+.PHONY: help
+help:  ## List the targets.
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "%-6s %s\n", $$1, $$2 }' Makefile
+
+.PHONY: setup
+setup: .venv/.installed  ## Install the project with all that it needs in .venv.
+
+.venv/.installed: setup.py constraints.txt tools/install.sh
+	tools/install.sh .venv
+	@touch $@
+
+.PHONY: check-python
+check-python:
+	@reason=$$($(PYTHON) -c 'import torch, torchvision, detectron2' 2>&1) || { \
+		echo "$(PYTHON) has no working torch, torchvision and detectron2" \
+			"($$(echo "$$reason" | tail -n 1)): install them there, or leave out PYTHON." >&2; \
+		exit 1; \
+	}
+
+.PHONY: demo
+demo: $(ENVIRONMENT)  ## Train a small model on a small data set, report its AP, draw detections.
+	$(PYTHON) tools/make_shapes.py output/shapes
+	$(PYTHON) train_net.py --config-file configs/tood_R_18_FPN_small.py \
+		dataset.train_json=output/shapes/train.json dataset.train_images=output/shapes/train \
+		dataset.test_json=output/shapes/val.json dataset.test_images=output/shapes/val \
+		train.max_iter=300 model.initial_phase_iters=100 train.seed=0 train.output_dir=output/demo
+	$(PYTHON) demo/demo.py --config-file output/demo/config.yaml --input output/shapes/val \
+		--output output/demo/pictures --opts train.init_checkpoint=output/demo/model_final.pth
+	$(PYTHON) tools/report_ap.py output/demo --at-least $(DEMO_AP)
+	@echo "The pictures are in output/demo/pictures."
+
+.PHONY: test
+test: $(ENVIRONMENT)  ## Run the tests, then the linter.
+	$(PYTHON) -m pytest -q $(PYTEST_ARGS)
+	@$(MAKE) --no-print-directory lint
+
+.PHONY: lint
+lint: $(ENVIRONMENT)  ## Check the code's style.
+	$(PYTHON) -m ruff check .
+	$(PYTHON) -m ruff format --check .
+
+.PHONY: clean
+clean:  ## Remove caches and the demo's files, but neither .venv nor other output.
+	rm -rf build dist *.egg-info .hypothesis .pytest_cache .ruff_cache output/demo output/shapes
+	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +

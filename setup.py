@@ -1,0 +1,32 @@
+import re
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+ROOT = Path(__file__).parent
+VERSION = re.search(
+    r'^__version__ = "(.+)"$', (ROOT / "tood_d2" / "__init__.py").read_text(), re.MULTILINE
+).group(1)
+
+setup(
+    name="tood_d2",
+    version=VERSION,
+    description="TOOD: Task-aligned One-stage Object Detection, for Detectron2",
+    license="Apache-2.0",
+    packages=find_packages(include=["tood_d2", "tood_d2.*"]),
+    python_requires=">=3.10",
+    # Detectron2 is needed, too, but is on no package index: tools/install.sh builds it from source.
+    install_requires=[
+        "torch>=2.4",
+        "torchvision>=0.19",
+        "fvcore>=0.1.5",
+        "iopath>=0.1.9",
+        "numpy>=1.26",
+        "omegaconf>=2.3",
+        "opencv-python>=4.9",
+        "pillow>=10",
+        "pycocotools>=2.0.8",
+        "tqdm",
+    ],
+    extras_require={"dev": ["hypothesis", "pytest", "ruff"]},
+)

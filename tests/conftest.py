@@ -1,0 +1,146 @@
+"""What the tests share: a TOOD that runs in milliseconds, scripts as modules, a small data set."""
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import settings
+from torch import nn
+
+from detectron2.layers import ShapeSpec
+from detectron2.modeling import Backbone
+from detectron2.modeling.anchor_generator import DefaultAnchorGenerator
+from tood_d2.data.shapes import make_shapes
+from tood_d2.modeling import TOOD, ATSSAssigner, TaskAlignedAssigner, TaskAlignedHead
+
+ROOT = Path(__file__).resolve().parents[1]
+
+settings.register_profile("tood", max_examples=50, deadline=None, derandomize=True)
+settings.load_profile("tood")
+
+
+@pytest.fixture(autouse=True)
+def seed():
+    torch.manual_seed(0)
+
+
+class ConvPyramid(Backbone):
+    """One strided convolution per level, p3 on."""
+
+    size_divisibility = 32
+
+    def __init__(self, strides: tuple[int, ...], channels: int = 64):
+        super().__init__()
+        self.strides = strides
+        self.convs = nn.ModuleList([nn.Conv2d(3, channels, strides[0], strides[0])])
+        self.convs.extend(nn.Conv2d(channels, channels, 3, 2, 1) for _ in strides[1:])
+
+    def forward(self, x):
+        features = {}
+        for level, conv in enumerate(self.convs, start=3):
+            features[f"p{level}"] = x = conv(x)
+        return features
+
+    def output_shape(self):
+        return {
+            f"p{level}": ShapeSpec(channels=self.convs[0].out_channels, stride=stride)
+            for level, stride in enumerate(self.strides, start=3)
+        }
+
+
+def build_anchor_generator(strides=(8, 16, 32, 64, 128)) -> DefaultAnchorGenerator:
+    return DefaultAnchorGenerator(
+        sizes=[[8 * stride] for stride in strides],
+        aspect_ratios=[[1.0]],
+        strides=list(strides),
+        offset=0.0,
+    )
+
+
+def build_tiny_tood(
+    *, backbone=None, strides=(8, 16, 32, 64, 128), num_classes=3, head=None, **settings
+) -> TOOD:
+    """A model with 64 channels and two interactive layers.
+
+    Args:
+        backbone: a :class:`ConvPyramid` unless given.
+        strides: of the levels, each twice the one before.
+        num_classes: K.
+        head: arguments of ``TaskAlignedHead`` to override.
+        settings: arguments of ``TOOD`` to override.
+    """
+    backbone = backbone or ConvPyramid(strides)
+    (in_channels,) = {shape.channels for shape in backbone.output_shape().values()}
+    head_settings = {"conv_dim": 64, "num_convs": 2} | (head or {})
+    settings = {
+        "assigner": TaskAlignedAssigner(),
+        "initial_assigner": ATSSAssigner(),
+        "initial_phase_iters": 1,
+        "pixel_mean": (123.675, 116.28, 103.53),
+        "pixel_std": (58.395, 57.12, 57.375),
+    } | settings
+    return TOOD(
+        backbone=backbone,
+        head=TaskAlignedHead(
+            in_channels=in_channels,
+            num_classes=num_classes,
+            anchor_generator=build_anchor_generator(strides),
+            **head_settings,
+        ),
+        head_in_features=None,
+        num_classes=num_classes,
+        **settings,
+    )
+
+
+@pytest.fixture(scope="session")
+def tiny_tood():
+    """The function :func:`build_tiny_tood`."""
+    return build_tiny_tood
+
+
+@pytest.fixture(scope="session")
+def anchor_generator():
+    """The function :func:`build_anchor_generator`."""
+    return build_anchor_generator
+
+
+@pytest.fixture(scope="session")
+def load_script():
+    """Imports a script of the project as a module, by its path from the project's root."""
+
+    def load(path):
+        spec = importlib.util.spec_from_file_location(Path(path).stem, ROOT / path)
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        return module
+
+    return load
+
+
+@pytest.fixture(scope="session")
+def shapes(tmp_path_factory):
+    """A folder with a few generated images: train.json, train/, val.json, val/."""
+    folder = tmp_path_factory.mktemp("data") / "shapes"
+    make_shapes(folder, num_train=8, num_val=3, seed=0)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_overrides(shapes):
+    """LazyConfig overrides that make the small config tiny, on the generated images."""
+    return [
+        f"dataset.train_json={shapes}/train.json",
+        f"dataset.train_images={shapes}/train",
+        f"dataset.test_json={shapes}/val.json",
+        f"dataset.test_images={shapes}/val",
+        "model.head.num_convs=2",
+        "dataloader.train.total_batch_size=2",
+        "dataloader.train.num_workers=0",
+        "dataloader.train.mapper.augmentations.0.short_edge_length=[96]",
+        "dataloader.test.mapper.augmentations.0.short_edge_length=96",
+        "train.device=cpu",
+        "train.seed=0",
+        "train.log_period=1",
+    ]

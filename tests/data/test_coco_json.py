@@ -1,0 +1,79 @@
+import json
+
+import pytest
+
+from detectron2.data import DatasetCatalog, MetadataCatalog
+from tood_d2.data import register_coco_json
+
+
+@pytest.fixture
+def write(tmp_path):
+    """Writes a data set of one image and returns its JSON file and folder."""
+    (tmp_path / "images" / "sub").mkdir(parents=True)
+    (tmp_path / "images" / "sub" / "a.png").touch()
+    written = []
+
+    def _write(**changes):
+        content = {
+            "images": [{"id": 7, "file_name": "sub/a.png", "width": 50, "height": 40}],
+            "annotations": [
+                {"id": 1, "image_id": 7, "category_id": 9, "bbox": [1, 2, 3, 4], "area": 12}
+            ],
+            "categories": [{"id": 9, "name": "dog"}, {"id": 3, "name": "cat"}],
+        }
+        content.update(changes)
+        content = {key: value for key, value in content.items() if value is not None}
+        path = tmp_path / f"{len(written)}.json"
+        path.write_text(json.dumps(content))
+        written.append(str(path))
+        return str(path), str(tmp_path / "images")
+
+    yield _write
+    for name in written:
+        if name in DatasetCatalog:
+            DatasetCatalog.pop(name)
+            MetadataCatalog.pop(name)
+
+
+def test_classes_are_known_at_once_by_ascending_id(write):
+    json_file, images = write()
+    metadata = register_coco_json(json_file, images)
+    assert metadata.thing_classes == ["cat", "dog"]
+    assert metadata.thing_dataset_id_to_contiguous_id == {3: 0, 9: 1}
+    (image,) = DatasetCatalog.get(json_file)
+    assert image["file_name"].endswith("images/sub/a.png")
+    assert [x["category_id"] for x in image["annotations"]] == [1]
+
+
+def test_registering_again_has_no_effect(write):
+    json_file, images = write()
+    assert register_coco_json(json_file, images) is register_coco_json(json_file, images)
+
+
+@pytest.mark.parametrize("key", ["images", "annotations", "categories"])
+def test_missing_lists_are_named(write, key):
+    with pytest.raises(ValueError, match=f"'{key}'"):
+        register_coco_json(*write(**{key: None}))
+
+
+def test_no_images(write):
+    with pytest.raises(ValueError, match="'images' is empty"):
+        register_coco_json(*write(images=[]))
+
+
+def test_missing_files_are_named(write, tmp_path):
+    json_file, images = write()
+    with pytest.raises(FileNotFoundError, match="nowhere.json"):
+        register_coco_json(str(tmp_path / "nowhere.json"), images)
+    with pytest.raises(FileNotFoundError, match="no_folder"):
+        register_coco_json(json_file, str(tmp_path / "no_folder"))
+    (tmp_path / "images" / "sub" / "a.png").unlink()
+    with pytest.raises(FileNotFoundError, match="a.png"):
+        register_coco_json(json_file, images)
+
+
+def test_not_json(write, tmp_path):
+    json_file, images = write()
+    (tmp_path / "text.json").write_text("{not json")
+    with pytest.raises(ValueError, match="text.json is not JSON"):
+        register_coco_json(str(tmp_path / "text.json"), images)

@@ -1,0 +1,66 @@
+import logging
+from types import SimpleNamespace
+
+import pytest
+from torch import nn
+
+from tood_d2.engine.hooks import PhaseHook, build_hooks
+
+
+@pytest.fixture
+def messages():
+    """The log records of the hooks."""
+
+    records = []
+    handler = logging.Handler()
+    handler.emit = records.append
+    logger = logging.getLogger("tood_d2.engine.hooks")
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    yield records
+    logger.removeHandler(handler)
+
+
+def run(hook, start, end):
+    hook.trainer = SimpleNamespace(iter=start, start_iter=start, max_iter=end)
+    hook.before_train()
+    for iteration in range(start, end):
+        hook.trainer.iter = iteration
+        hook.before_step()
+
+
+def said(messages, level=logging.INFO):
+    return [record.getMessage() for record in messages if record.levelno == level]
+
+
+def test_both_phases_are_announced_once(messages):
+    run(PhaseHook(3), start=0, end=6)
+    first, second = said(messages)
+    assert "Iteration 0: initial phase" in first and "until iteration 3" in first
+    assert second == "Iteration 3: task alignment learning."
+    assert not said(messages, logging.WARNING)
+
+
+@pytest.mark.parametrize("start", [3, 4])
+def test_a_run_resumed_in_the_second_phase(messages, start):
+    run(PhaseHook(3), start=start, end=6)
+    assert said(messages) == [f"Iteration {start}: task alignment learning."]
+
+
+def test_no_initial_phase(messages):
+    run(PhaseHook(0), start=0, end=2)
+    assert said(messages) == ["Iteration 0: task alignment learning."]
+    assert not said(messages, logging.WARNING)
+
+
+@pytest.mark.parametrize("end, warned", [(2, True), (3, True), (4, False)])
+def test_a_schedule_that_ends_inside_the_initial_phase_is_warned_of(messages, end, warned):
+    run(PhaseHook(3), start=0, end=end)
+    warnings = said(messages, logging.WARNING)
+    assert len(warnings) == warned
+    if warned:
+        assert f"{end} iterations" in warnings[0] and "INITIAL_PHASE.ITERS" in warnings[0]
+
+
+def test_other_models_have_no_phases():
+    assert build_hooks(nn.Linear(1, 1)) == []

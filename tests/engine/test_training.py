@@ -1,0 +1,203 @@
+"""train_net.py from end to end, on a few images and iterations."""
+
+import json
+from argparse import Namespace
+from pathlib import Path
+
+import pytest
+import torch
+
+from detectron2.data import MetadataCatalog
+from tood_d2.data import register_coco_json
+from tood_d2.engine import Predictor, load_config
+
+CONFIGS = Path(__file__).resolve().parents[2] / "configs"
+
+
+@pytest.fixture(scope="module")
+def run(load_script):
+    """Runs train_net.py's main with a config and overrides."""
+    train_net = load_script("train_net.py")
+
+    def _run(config, *opts, resume=False, eval_only=False):
+        path = config if Path(config).is_absolute() else str(CONFIGS / config)
+        args = Namespace(config_file=path, opts=list(opts), resume=resume, eval_only=eval_only)
+        return train_net.main(args)
+
+    return _run
+
+
+def metrics(folder):
+    """{iteration: scalars} of the last line for each iteration."""
+    lines = (Path(folder) / "metrics.json").read_text().splitlines()
+    result = {}
+    for line in map(json.loads, lines):
+        result.setdefault(line["iteration"], {}).update(line)
+    return result
+
+
+@pytest.fixture(scope="module")
+def trained(run, tiny_overrides, tmp_path_factory):
+    """Output folder of four iterations, of which the first two are the initial phase."""
+    folder = tmp_path_factory.mktemp("trained")
+    run(
+        "tood_R_18_FPN_small.py",
+        *tiny_overrides,
+        "train.max_iter=4",
+        "model.initial_phase_iters=2",
+        f"train.output_dir={folder}",
+    )
+    return folder
+
+
+def test_training_writes_what_people_look_for(trained):
+    written = metrics(trained)
+    assert set(written) == {0, 1, 2, 3, 4}
+    for iteration in range(4):
+        scalars = written[iteration]
+        assert scalars["loss_cls"] > 0 and scalars["loss_box_reg"] > 0
+        assert scalars["[metric] initial_phase"] == (iteration < 2)
+        assert scalars["[metric] num_pos_anchors"] > 0
+        assert scalars["lr"] > 0
+    assert "bbox/AP" in written[4]
+    assert list(trained.glob("events.out.tfevents.*"))
+    assert (trained / "model_final.pth").is_file()
+    log = (trained / "log.txt").read_text()
+    assert "Iteration 0: initial phase (ATSS assignment) until iteration 2." in log
+    assert "Iteration 2: task alignment learning." in log
+
+
+def test_the_written_config_serves_the_predictor(trained, shapes):
+    weights = f"train.init_checkpoint={trained}/model_final.pth"
+    predictor = Predictor(load_config(str(trained / "config.yaml"), [weights]))
+    with open(shapes / "val.json") as f:
+        categories = json.load(f)["categories"]
+    assert predictor.class_names == [c["name"] for c in sorted(categories, key=lambda c: c["id"])]
+    image = torch.randint(0, 255, (70, 90, 3), dtype=torch.uint8).numpy()
+    predictor.model.test_score_thresh = 0.0
+    instances = predictor(image)
+    assert instances.image_size == (70, 90)
+    assert 0 < len(instances) <= 100
+    assert predictor.model.training is False
+
+
+def test_resume_continues_in_the_phase_that_it_left(run, tiny_overrides, tmp_path):
+    overrides = [*tiny_overrides, "model.initial_phase_iters=3", f"train.output_dir={tmp_path}"]
+    run("tood_R_18_FPN_small.py", *overrides, "train.max_iter=2")
+    run("tood_R_18_FPN_small.py", *overrides, "train.max_iter=4", resume=True)
+    assert "Starting training from iteration 2" in (tmp_path / "log.txt").read_text()
+    phases = {
+        iteration: scalars["[metric] initial_phase"]
+        for iteration, scalars in metrics(tmp_path).items()
+        if "loss_cls" in scalars
+    }
+    assert phases == {0: 1, 1: 1, 2: 1, 3: 0}
+
+
+def test_evaluation_repeats_the_result_of_training(run, trained, tiny_overrides, tmp_path):
+    results = run(
+        "tood_R_18_FPN_small.py",
+        *tiny_overrides,
+        f"train.init_checkpoint={trained}/model_final.pth",
+        f"train.output_dir={tmp_path}",
+        eval_only=True,
+    )
+    expected = metrics(trained)[4]["bbox/AP"]
+    assert results["bbox"]["AP"] == pytest.approx(expected, nan_ok=True)
+
+
+def test_evaluation_needs_complete_weights(run, trained, tiny_overrides, tmp_path):
+    weights = torch.load(trained / "model_final.pth", weights_only=True)["model"]
+    del weights["head.scales.1"]
+    weights["head.cls_logits.bias"] = torch.zeros(77)
+    torch.save({"model": weights}, tmp_path / "weights.pth")
+    options = [*tiny_overrides, f"train.output_dir={tmp_path}"]
+    with pytest.raises(ValueError, match=r"weights.pth.*head.scales.1.*head.cls_logits.bias"):
+        run(
+            "tood_R_18_FPN_small.py",
+            *options,
+            f"train.init_checkpoint={tmp_path}/weights.pth",
+            eval_only=True,
+        )
+    with pytest.raises(FileNotFoundError, match="nowhere.pth"):
+        run(
+            "tood_R_18_FPN_small.py",
+            *options,
+            f"train.init_checkpoint={tmp_path}/nowhere.pth",
+            eval_only=True,
+        )
+    with pytest.raises(ValueError, match="train.init_checkpoint"):
+        run("tood_R_18_FPN_small.py", *options, eval_only=True)
+
+
+@pytest.fixture(scope="module")
+def yaml_opts(shapes):
+    """Overrides that make the YAML R-50 model a tiny one on the generated images."""
+    names = []
+    for split in ("train", "val"):
+        register_coco_json(f"{shapes}/{split}.json", f"{shapes}/{split}")
+        names.append(f"{shapes}/{split}.json")
+    num_classes = len(MetadataCatalog.get(names[0]).thing_classes)
+    options = {
+        "DATASETS.TRAIN": (names[0],),
+        "DATASETS.TEST": (names[1],),
+        "MODEL.WEIGHTS": "",
+        "MODEL.DEVICE": "cpu",
+        "MODEL.BACKBONE.FREEZE_AT": 0,
+        "MODEL.RESNETS.DEPTH": 18,
+        "MODEL.RESNETS.NORM": "BN",
+        "MODEL.FPN.OUT_CHANNELS": 64,
+        "MODEL.TOOD.CONV_DIM": 64,
+        "MODEL.TOOD.NUM_CLASSES": num_classes,
+        "MODEL.TOOD.INITIAL_PHASE.ITERS": 1,
+        "INPUT.MIN_SIZE_TRAIN": (96,),
+        "INPUT.MIN_SIZE_TEST": 96,
+        "DATALOADER.NUM_WORKERS": 0,
+        "SOLVER.IMS_PER_BATCH": 2,
+        "SOLVER.MAX_ITER": 3,
+        "SOLVER.STEPS": (2,),
+        "SEED": 0,
+    }
+    return [x for key, value in options.items() for x in (key, value)]
+
+
+def test_yaml_config_trains_and_evaluates(run, yaml_opts, tmp_path):
+    run("tood_R_50_FPN_1x.yaml", *yaml_opts, "OUTPUT_DIR", str(tmp_path))
+    written = metrics(tmp_path)
+    assert "bbox/AP" in written[3]
+    assert written[2]["[metric] initial_phase"] == 0
+    assert "Iteration 1: task alignment learning." in (tmp_path / "log.txt").read_text()
+
+    weights = str(tmp_path / "model_final.pth")
+    results = run(
+        str(tmp_path / "config.yaml"),
+        "MODEL.WEIGHTS",
+        weights,
+        "MODEL.DEVICE",
+        "cpu",
+        eval_only=True,
+    )
+    assert results["bbox"]["AP"] == pytest.approx(written[3]["bbox/AP"], nan_ok=True)
+    predictor = Predictor(load_config(str(tmp_path / "config.yaml"), ["MODEL.WEIGHTS", weights]))
+    assert len(predictor.class_names) == predictor.model.num_classes
+
+
+def test_images_without_boxes_can_be_trained_on(run, tiny_overrides, shapes, tmp_path):
+    with open(shapes / "train.json") as f:
+        content = json.load(f)
+    content["annotations"] = []
+    (tmp_path / "empty.json").write_text(json.dumps(content))
+    run(
+        "tood_R_18_FPN_small.py",
+        *tiny_overrides,
+        f"dataset.train_json={tmp_path}/empty.json",
+        "dataloader.train.dataset.filter_empty=False",
+        "model.initial_phase_iters=1",
+        "train.max_iter=2",
+        f"train.output_dir={tmp_path}",
+    )
+    for iteration in (0, 1):
+        scalars = metrics(tmp_path)[iteration]
+        assert scalars["[metric] num_pos_anchors"] == 0
+        assert scalars["loss_box_reg"] == 0
+        assert 0 < scalars["loss_cls"] < float("inf")

@@ -1,0 +1,381 @@
+"""The whole detector on ordinary and degenerate data; targets, losses and detections by hand."""
+
+import math
+
+import pytest
+import torch
+
+from detectron2.structures import Boxes, Instances
+from detectron2.utils.events import EventStorage
+from tood_d2.modeling import ATSSAssigner
+from tood_d2.modeling.meta_arch import Targets
+
+LOG2 = math.log(2)
+INITIAL, TAL = 0, 1  # iterations: the tiny model's initial phase is one iteration long
+both_phases = pytest.mark.parametrize("iteration", [INITIAL, TAL], ids=["initial", "tal"])
+
+
+def make_boxes(rows):
+    return Boxes(torch.tensor(rows, dtype=torch.float32).reshape(-1, 4))
+
+
+def make_instances(image_size, boxes=(), classes=()):
+    return Instances(
+        image_size,
+        gt_boxes=make_boxes(boxes),
+        gt_classes=torch.tensor(classes, dtype=torch.int64),
+    )
+
+
+def example(height, width, boxes=(), classes=()):
+    image = torch.randint(256, (3, height, width), dtype=torch.uint8)
+    return {"image": image, "instances": make_instances((height, width), boxes, classes)}
+
+
+def step(model, batch, iteration):
+    """One forward and backward pass."""
+    with EventStorage(iteration):
+        losses = model(batch)
+    sum(losses.values()).backward()
+    return losses
+
+
+def assert_all_gradients(model):
+    """Also of parameters without a part in the loss: DistributedDataParallel waits for them."""
+    for name, parameter in model.named_parameters():
+        assert parameter.grad is not None, name
+        assert parameter.grad.isfinite().all(), name
+
+
+class TestTraining:
+    @both_phases
+    @pytest.mark.parametrize("anchor_type", ["anchor_free", "anchor_based"])
+    def test_step(self, tiny_tood, anchor_type, iteration):
+        model = tiny_tood(head={"anchor_type": anchor_type, "num_deform_convs": 1})
+        batch = [
+            example(64, 96, [[5, 5, 40, 50], [50, 10, 90, 60], [8, 8, 30, 30]], [0, 1, 2]),
+            example(60, 80, [[0, 0, 80, 60]], [2]),
+        ]
+        losses = step(model, batch, iteration)
+        assert set(losses) == {"loss_cls", "loss_box_reg"}
+        assert all(0 < loss.item() < 100 for loss in losses.values())
+        assert_all_gradients(model)
+        for name, parameter in model.head.named_parameters():
+            if "scales" not in name:  # a level without positives has none
+                assert parameter.grad.any(), name
+
+    @both_phases
+    def test_image_without_objects_among_others(self, tiny_tood, iteration):
+        model = tiny_tood()
+        losses = step(model, [example(64, 64, [[8, 8, 56, 56]], [1]), example(64, 64)], iteration)
+        assert all(loss.item() > 0 for loss in losses.values())
+        assert_all_gradients(model)
+
+    @both_phases
+    def test_batch_without_objects(self, tiny_tood, iteration):
+        model = tiny_tood()
+        batch = [example(64, 64), example(64, 64)]
+        losses = step(model, batch, iteration)
+        assert losses["loss_box_reg"].item() == 0
+        assert_all_gradients(model)
+        assert model.head.cls_logits.weight.grad.any()
+        # Every score is a negative's, and the divisor 1.
+        with torch.no_grad():
+            features = model.backbone(model.preprocess_image(batch).tensor)
+            logits, _ = model.head(list(features.values()))
+        p = torch.cat([x.flatten() for x in logits]).sigmoid()
+        weight = 0.75 if iteration == INITIAL else 1
+        expected = -(weight * p**2 * (1 - p).log()).sum()
+        torch.testing.assert_close(losses["loss_cls"].detach(), expected)
+
+    @both_phases
+    def test_one_cell_maps_and_fewer_anchors_than_topk(self, tiny_tood, iteration):
+        model = tiny_tood(strides=(32, 64))  # 2 anchors, both at (0, 0)
+        losses = step(model, [example(32, 32, [[-8, -8, 24, 24]], [1])], iteration)
+        assert 0 < losses["loss_cls"].item() < 100
+        # ATSS: with two candidates mean + std is above both, so that nothing is matched.
+        assert (losses["loss_box_reg"].item() > 0) == (iteration == TAL)
+        assert_all_gradients(model)
+
+    @both_phases
+    def test_tiny_object(self, tiny_tood, iteration):
+        model = tiny_tood()
+        # No centre can lie in it.
+        losses = step(model, [example(64, 64, [[8, 8, 8.01, 8.01]], [1])], iteration)
+        assert losses["loss_box_reg"].item() == 0
+        assert losses["loss_cls"].isfinite()
+        assert_all_gradients(model)
+
+    @both_phases
+    def test_autocast(self, tiny_tood, iteration):
+        # No maps of one cell: oneDNN's bfloat16 gradient of a strided convolution on them is
+        # partly uninitialised memory.
+        model = tiny_tood(strides=(8, 16))
+        with torch.autocast("cpu", torch.bfloat16):
+            losses = step(model, [example(64, 64, [[0, 0, 64, 64]], [1])], iteration)
+        assert all(loss.dtype == torch.float32 for loss in losses.values())
+        assert all(0 < loss.item() < 100 for loss in losses.values())
+        assert_all_gradients(model)
+
+
+class TestPhases:
+    @pytest.mark.parametrize(
+        ("length", "iteration", "initial"),
+        [(3, 0, True), (3, 2, True), (3, 3, False), (3, 100, False), (0, 0, False)],
+    )
+    def test_follow_the_iteration(self, tiny_tood, length, iteration, initial):
+        model = tiny_tood(initial_phase_iters=length)
+        with EventStorage(iteration) as storage:
+            assert model.in_initial_phase() is initial
+            model([example(32, 32, [[4, 4, 28, 28]], [0])])
+            assert storage.latest()["[metric] initial_phase"][0] == initial
+
+    def test_have_their_assigners(self, tiny_tood):
+        calls = []
+
+        class Spy(ATSSAssigner):
+            def __call__(self, *args):
+                calls.append("initial")
+                return super().__call__(*args)
+
+        model = tiny_tood(initial_assigner=Spy())
+        step(model, [example(32, 32)], TAL)
+        assert not calls
+        step(model, [example(32, 32)], INITIAL)
+        assert calls == ["initial"]
+
+
+class TestLabelAnchors:
+    @pytest.fixture
+    def model(self, tiny_tood):
+        return tiny_tood(strides=(8, 16))
+
+    @pytest.mark.parametrize("initial_phase", [True, False])
+    def test_padding(self, model, initial_phase):
+        """20 x 30 pixels in a batch of 64 x 64 count as 32 x 32."""
+        anchors = model.head.anchor_generator([torch.zeros(1, 1, 8, 8), torch.zeros(1, 1, 4, 4)])
+        x, y = Boxes.cat(anchors).get_centers().unbind(dim=1)
+        inside = (x < 32) & (y < 32)
+        assert inside.sum() == 4 * 4 + 2 * 2
+        # For both assigners the padding is where to look: scores are higher and the centre nearer.
+        gt = make_instances((20, 30), [[0, 0, 128, 128]], [1])
+        logits = torch.where(inside, 0.0, 5.0)[:, None].expand(2, -1, 3)
+        boxes = gt.gt_boxes.tensor.expand(2, len(inside), 4)
+        targets = model.label_anchors(
+            anchors, logits, boxes, [gt, gt], [(20, 30), (64, 64)], initial_phase
+        )
+        assert torch.equal(targets.valid[0], inside)
+        assert targets.valid[1].all()
+        positive = targets.labels == 1
+        assert positive[0].any()
+        assert not positive[0, ~inside].any()
+        assert positive[1, ~inside].any()
+        assert (targets.labels[~positive] == 3).all()
+        assert torch.equal(targets.alignment > 0, positive)
+        assert torch.equal(targets.boxes.any(dim=2), positive)
+
+    def test_targets_of_each_anchor(self, model):
+        """Matched indices are those of valid anchors, targets those of all."""
+        model.backbone.size_divisibility = 8
+        # Centres (0, 0), (8, 0), (0, 8), (8, 8) and (0, 0).
+        anchors = model.head.anchor_generator([torch.zeros(1, 1, 2, 2), torch.zeros(1, 1, 1, 1)])
+        pred_boxes = make_boxes([[-4, -4, 4, 4], [4, -4, 12, 4]] + [[0, 0, 9, 9]] * 3).tensor
+        gt = make_instances((16, 8), [[4, -4, 12, 4], [-4, -4, 4, 4], [-4, 4, 4, 12]], [2, 0, 1])
+        targets = model.label_anchors(
+            anchors, torch.zeros(1, 5, 3), pred_boxes[None], [gt], [(16, 8)], initial_phase=False
+        )
+        # The image is 8 px wide.
+        assert targets.valid[0].tolist() == [True, False, True, False, True]
+        # The first predicts the second box, class 0; the third overlaps the last by 4 * 5 of
+        # 81 + 64 - 20 px; the last one overlaps the second by 4 * 4 of 81 + 64 - 16.
+        assert targets.labels[0].tolist() == [0, 3, 1, 3, 0]
+        boxes = gt.gt_boxes.tensor
+        none = torch.zeros(4)
+        assert torch.equal(
+            targets.boxes[0], torch.stack((boxes[1], none, boxes[2], none, boxes[1]))
+        )
+        # t = 1/2 * u^6 and s the same for all: (u / u_max)^6 * u_max up to the 1e-7.
+        u = 16 / 129
+        v = 20 / 125
+        expected = [1, 0, v * v**6 / (v**6 + 2e-7), 0, u**6]
+        torch.testing.assert_close(targets.alignment[0], torch.tensor(expected))
+
+
+class TestLosses:
+    """K = 2 classes, three anchors: two matched to (0, 0, 10, 10), one to nothing."""
+
+    anchors = [make_boxes([[2, 5, 2, 5], [5, 5, 5, 5]]), make_boxes([[20, 20, 20, 20]])]
+    logits = torch.zeros(1, 3, 2)  # p = 1/2
+    # GIoU 50 / 100, as the union is the hull; 1; and the last is not matched.
+    boxes = make_boxes([[0, 0, 10, 5], [0, 0, 10, 10], [0, 0, 1, 1]]).tensor[None]
+
+    def targets(self, alignment, valid=(True, True, True)):
+        return Targets(
+            labels=torch.tensor([[1, 0, 2]]),
+            boxes=torch.tensor([[[0.0, 0, 10, 10], [0, 0, 10, 10], [0, 0, 0, 0]]]),
+            alignment=torch.tensor([alignment]),
+            valid=torch.tensor([valid]),
+        )
+
+    def losses(self, tiny_tood, targets, initial_phase, **settings):
+        model = tiny_tood(num_classes=2, **settings)
+        losses = model.losses(self.anchors, self.logits, self.boxes, targets, initial_phase)
+        return {name: loss.item() for name, loss in losses.items()}
+
+    def test_task_alignment(self, tiny_tood):
+        # BCE at p = 1/2 is log 2 whatever y. |y - p|^2 is 0 for y = 1/2, 1/16 for y = 3/4 and
+        # 1/4 for the four zeros: 17/16 log 2. GIoU: 2 * 1/2 * 1/2. Both by 1/2 + 3/4.
+        losses = self.losses(tiny_tood, self.targets([0.5, 0.75, 0]), initial_phase=False)
+        assert losses == pytest.approx(
+            {"loss_cls": 17 / 16 * LOG2 / 1.25, "loss_box_reg": 0.5 / 1.25}
+        )
+
+    def test_initial_phase(self, tiny_tood):
+        # Focal loss: two positives of 1/4 * 1/4 log 2, four negatives of 3/4 * 1/4 log 2, by 2.
+        # Centre-ness: sqrt(2/8 * 5/5) = 1/2 and 1. GIoU: 2 * 1/2 * 1/2, by 3/2.
+        losses = self.losses(tiny_tood, self.targets([1.0, 1, 0]), initial_phase=True)
+        assert losses == pytest.approx({"loss_cls": 7 / 16 * LOG2, "loss_box_reg": 1 / 3})
+
+    def test_settings(self, tiny_tood):
+        settings = {"focal_loss_alpha": 0.5, "focal_loss_gamma": 1.0, "box_loss_weight": 1.0}
+        # Six elements of 1/2 * 1/2 log 2.
+        losses = self.losses(tiny_tood, self.targets([1.0, 1, 0]), True, **settings)
+        assert losses == pytest.approx({"loss_cls": 3 / 4 * LOG2, "loss_box_reg": 1 / 6})
+        # Six elements of 1/2 log 2, but 0 and 1/4 for y = 1/2 and 3/4: 9/4 log 2.
+        losses = self.losses(tiny_tood, self.targets([0.5, 0.75, 0]), False, **settings)
+        assert losses == pytest.approx({"loss_cls": 9 / 4 * LOG2 / 1.25, "loss_box_reg": 0.2})
+
+    def test_padding_counts_in_task_alignment_only(self, tiny_tood):
+        invalid_last = (True, True, False)
+        targets = self.targets([0.5, 0.75, 0], invalid_last)
+        losses = self.losses(tiny_tood, targets, initial_phase=False)
+        assert losses["loss_cls"] == pytest.approx(17 / 16 * LOG2 / 1.25)
+        # Two of the four negatives less: 2/16 + 2 * 3/16.
+        targets = self.targets([1.0, 1, 0], invalid_last)
+        losses = self.losses(tiny_tood, targets, initial_phase=True)
+        assert losses["loss_cls"] == pytest.approx(1 / 2 * LOG2 / 2)
+
+    @pytest.mark.parametrize("initial_phase", [True, False])
+    def test_nothing_matched(self, tiny_tood, initial_phase):
+        targets = Targets(
+            labels=torch.full((1, 3), 2),
+            boxes=torch.zeros(1, 3, 4),
+            alignment=torch.zeros(1, 3),
+            valid=torch.ones(1, 3, dtype=torch.bool),
+        )
+        weight = 3 / 4 if initial_phase else 1
+        assert self.losses(tiny_tood, targets, initial_phase) == pytest.approx(
+            {"loss_cls": 6 * weight / 4 * LOG2, "loss_box_reg": 0}
+        )
+
+
+class TestInferenceSingleImage:
+    image_size = (100, 100)
+
+    def detect(self, tiny_tood, scores, boxes, **settings):
+        """Detections of levels of scores (locations, classes) and boxes, as plain lists."""
+        settings = {"num_classes": 2, "test_score_thresh": 0.25} | settings
+        model = tiny_tood(**settings)
+        instances = model.inference_single_image(
+            [torch.tensor(x) for x in scores],
+            [make_boxes(x).tensor for x in boxes],
+            self.image_size,
+        )
+        assert instances.image_size == self.image_size
+        fields = (instances.pred_boxes.tensor, instances.pred_classes, instances.scores)
+        boxes, classes, scores = (x.tolist() for x in fields)
+        return boxes, classes, pytest.approx(scores)
+
+    a, b, c = [0, 0, 10, 10], [20, 0, 30, 10], [40, 0, 50, 10]  # do not overlap
+
+    def test_threshold_is_exclusive(self, tiny_tood):
+        scores = [[[0.25, 0.1], [0.26, 0.0]]]
+        assert self.detect(tiny_tood, scores, [[self.a, self.b]]) == ([self.b], [0], [0.26])
+
+    def test_topk_pairs_per_level(self, tiny_tood):
+        # Of the first level two classes at one location, then the second level's one.
+        scores = [[[0.7, 0.9], [0.6, 0.5]], [[0.3, 0.0]]]
+        result = self.detect(
+            tiny_tood, scores, [[self.a, self.b], [self.c]], test_topk_candidates=2
+        )
+        assert result == ([self.a, self.a, self.c], [1, 0, 0], [0.9, 0.7, 0.3])
+
+    def test_clips_before_nms(self, tiny_tood):
+        # Equal within the image, without it of IoU 100 / 400.
+        boxes = [[90, 90, 100, 100], [90, 90, 110, 110]]
+        scores = [[[0.8, 0.0], [0.9, 0.0]]]
+        assert self.detect(tiny_tood, scores, [boxes]) == ([boxes[0]], [0], [0.9])
+
+    def test_nms_is_class_wise(self, tiny_tood):
+        # IoU with the first box: 0.7, 0.5 and, of the other class, 1.
+        boxes = [self.a, [0, 0, 10, 7], [0, 0, 10, 5], self.a]
+        scores = [[[0.9, 0], [0.8, 0], [0.7, 0], [0, 0.6]]]
+        assert self.detect(tiny_tood, scores, [boxes]) == (
+            [self.a, boxes[2], self.a],
+            [0, 0, 1],
+            [0.9, 0.7, 0.6],
+        )
+
+    def test_maximum_of_detections(self, tiny_tood):
+        scores = [[[0.5, 0], [0.9, 0]], [[0, 0.7]]]
+        result = self.detect(
+            tiny_tood, scores, [[self.a, self.b], [self.c]], max_detections_per_image=2
+        )
+        assert result == ([self.b, self.c], [0, 1], [0.9, 0.7])
+
+    def test_predictions_that_are_not_finite(self, tiny_tood):
+        nan, inf = math.nan, math.inf
+        scores = [[[0.9, nan]], [[0.9, 0.9], [0.9, 0.9], [nan, nan], [0.9, 0.9]]]
+        boxes = [[self.a], [[0, 0, nan, 10], [0, 0, inf, 10], self.b, [-inf, 0, 9, 9]]]
+        assert self.detect(tiny_tood, scores, boxes) == ([self.a], [0], [0.9])
+
+    def test_nothing_above_the_threshold(self, tiny_tood):
+        scores = [[[0.1, 0.2]], [[0.0, 0.25]]]
+        assert self.detect(tiny_tood, scores, [[self.a], [self.b]]) == ([], [], [])
+
+
+class TestInference:
+    @pytest.fixture
+    def model(self, tiny_tood):
+        # Initial scores are about 0.01.
+        return tiny_tood(test_score_thresh=0.001).eval()
+
+    @torch.no_grad()
+    def test_sizes(self, model):
+        """Boxes in the input image are given back in the size that the input asks for."""
+        image = example(50, 70)["image"]
+        (original,) = model([{"image": image}])
+        (doubled,) = model([{"image": image, "height": 100, "width": 140}])
+        original, doubled = original["instances"], doubled["instances"]
+        assert len(original) > 10
+        assert (original.image_size, doubled.image_size) == ((50, 70), (100, 140))
+        torch.testing.assert_close(2 * original.pred_boxes.tensor, doubled.pred_boxes.tensor)
+        x1, y1, x2, y2 = original.pred_boxes.tensor.unbind(dim=1)
+        for low, high, size in ((x1, x2, 70), (y1, y2, 50)):
+            assert ((low >= 0) & (low < high) & (high <= size)).all()
+        assert (original.scores.diff() <= 0).all()
+
+    @torch.no_grad()
+    def test_batch_does_not_mix_images(self, model):
+        images = [{"image": example(64, 64)["image"]} for _ in range(2)]
+        together = model(images)
+        for image, actual in zip(images, together, strict=True):
+            (alone,) = model([image])
+            torch.testing.assert_close(actual["instances"].scores, alone["instances"].scores)
+
+    @pytest.mark.parametrize("value", [math.inf, -math.inf, math.nan])
+    @torch.no_grad()
+    def test_images_that_are_not_finite(self, model, value):
+        image = torch.full((3, 64, 64), value)
+        partly = torch.rand(3, 64, 64)
+        partly[:, :8, :8] = value
+        for result in model([{"image": image}, {"image": partly}]):
+            instances = result["instances"]
+            assert instances.pred_boxes.tensor.isfinite().all()
+            assert instances.scores.isfinite().all()
+
+    @torch.no_grad()
+    def test_no_detection(self, tiny_tood):
+        (result,) = tiny_tood().eval()([{"image": torch.zeros(3, 32, 32)}])
+        assert result["instances"].pred_boxes.tensor.shape == (0, 4)
+        assert len(result["instances"].scores) == len(result["instances"].pred_classes) == 0

@@ -1,0 +1,183 @@
+"""Every shipped config builds, and a YAML config means the same as its LazyConfig twin."""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from omegaconf import ListConfig
+
+from detectron2.config import instantiate
+from detectron2.data import DatasetCatalog
+from detectron2.data.detection_utils import read_image
+from detectron2.solver import LRMultiplier
+from detectron2.structures import BoxMode
+from tood_d2.engine import Trainer, build_model, load_config
+
+CONFIGS = Path(__file__).resolve().parent.parent / "configs"
+NAMES = sorted({path.stem for path in CONFIGS.glob("tood_*.*")})
+TWINS = sorted({path.stem for path in CONFIGS.glob("tood_*.yaml")})
+CPU = {".py": ["train.device=cpu"], ".yaml": ["MODEL.DEVICE", "cpu"]}
+
+
+def load(name, extension, *overrides):
+    return load_config(str(CONFIGS / f"{name}{extension}"), [*CPU[extension], *overrides])
+
+
+def public_state(module):
+    """The settings of an object that are plain values, and those of the assigners."""
+    state = {k: v for k, v in vars(module).items() if isinstance(v, int | float | str)}
+    sequences = (list, tuple, ListConfig)
+    state |= {k: list(v) for k, v in vars(module).items() if isinstance(v, sequences)}
+    for name in ("assigner", "initial_assigner"):
+        if hasattr(module, name):
+            state[name] = vars(getattr(module, name))
+    return state
+
+
+def test_every_yaml_has_a_twin():
+    assert TWINS
+    for name in TWINS:
+        assert (CONFIGS / f"{name}.py").is_file()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_config_builds(name):
+    for extension in (".py", ".yaml"):
+        if (CONFIGS / f"{name}{extension}").is_file():
+            model = build_model(load(name, extension))
+            assert type(model).__name__ == "TOOD"
+
+
+@pytest.mark.parametrize("name", TWINS)
+def test_twins_build_the_same_model(name):
+    lazy, yaml = (build_model(load(name, extension)) for extension in (".py", ".yaml"))
+    assert repr(lazy) == repr(yaml)
+    assert public_state(lazy) == public_state(yaml)
+    assert public_state(lazy.head) == public_state(yaml.head)
+    assert public_state(lazy.head.anchor_generator) == public_state(yaml.head.anchor_generator)
+    for ours, theirs in zip(lazy.buffers(), yaml.buffers(), strict=True):
+        assert torch.equal(ours, theirs)
+    for (name_a, a), (name_b, b) in zip(
+        lazy.named_parameters(), yaml.named_parameters(), strict=True
+    ):
+        assert (name_a, a.shape, a.requires_grad) == (name_b, b.shape, b.requires_grad)
+
+
+@pytest.mark.parametrize("name", TWINS)
+def test_twins_train_alike(name):
+    lazy, yaml = load(name, ".py"), load(name, ".yaml")
+    assert lazy.train.max_iter == yaml.SOLVER.MAX_ITER
+    assert lazy.train.eval_period == yaml.TEST.EVAL_PERIOD
+    assert lazy.train.checkpointer.period == yaml.SOLVER.CHECKPOINT_PERIOD
+    assert lazy.train.init_checkpoint == yaml.MODEL.WEIGHTS
+
+    model = build_model(lazy)
+    lazy.optimizer.params.model = model
+    optimizers = [instantiate(lazy.optimizer), Trainer.build_optimizer(yaml, model)]
+    groups = [
+        [
+            (g["lr"], g["weight_decay"], g["momentum"], g["nesterov"], p)
+            for g in optimizer.param_groups
+            for p in g["params"]
+        ]
+        for optimizer in optimizers
+    ]
+    assert len(groups[0]) == sum(p.requires_grad for p in model.parameters())
+    for ours, theirs in zip(*groups, strict=True):
+        assert ours[:-1] == theirs[:-1] and ours[-1] is theirs[-1]
+    # The official optimiser: weight decay on every parameter, norms and biases included.
+    assert {g[:2] for g in groups[0]} == {(0.01, 1e-4)}
+
+    schedule = LRMultiplier(optimizers[0], instantiate(lazy.lr_multiplier), lazy.train.max_iter)
+    other = Trainer.build_lr_scheduler(yaml, optimizers[1])
+    steps = [step + shift for step in yaml.SOLVER.STEPS for shift in (-1, 0)]
+    for iteration in (0, 1, 250, 499, 500, 501, *steps):
+        where = iteration / lazy.train.max_iter
+        assert schedule._multiplier(where) == pytest.approx(other._multiplier(where), rel=1e-12)
+
+
+def test_official_schedule():
+    """Sec. 4 of the paper's protocol at lr 0.01: warm-up to 500, steps after epochs 8 and 11."""
+    epoch = 7330
+    multiplier = instantiate(load("tood_R_50_FPN_1x", ".py").lr_multiplier)
+    for iteration, expected in (
+        (0, 0.001),
+        (250, 0.001 + (1 - 0.001) / 2),
+        (500, 1.0),
+        (8 * epoch - 1, 1.0),
+        (8 * epoch, 0.1),
+        (11 * epoch - 1, 0.1),
+        (11 * epoch, 0.01),
+    ):
+        assert multiplier(iteration / (12 * epoch)) == pytest.approx(expected, rel=1e-6)
+
+
+@pytest.fixture
+def tiny_coco(tmp_path):
+    """Three images under the names of the COCO splits."""
+    rng = np.random.default_rng(0)
+    dicts = []
+    for i, (height, width) in enumerate([(60, 80), (90, 40), (64, 64)]):
+        path = tmp_path / f"{i}.png"
+        cv2.imwrite(str(path), rng.integers(0, 255, (height, width, 3), dtype=np.uint8))
+        box = {"bbox": [5, 6, 20, 30], "bbox_mode": BoxMode.XYWH_ABS, "category_id": i}
+        dicts.append(
+            {
+                "file_name": str(path),
+                "image_id": i,
+                "height": height,
+                "width": width,
+                "annotations": [{**box, "iscrowd": 0}],
+            }
+        )
+    saved = {name: DatasetCatalog[name] for name in ("coco_2017_train", "coco_2017_val")}
+    for name in saved:
+        DatasetCatalog.pop(name)
+        DatasetCatalog.register(name, lambda: dicts)
+    yield dicts
+    for name, function in saved.items():
+        DatasetCatalog.pop(name)
+        DatasetCatalog.register(name, function)
+
+
+@pytest.mark.parametrize("name", TWINS)
+def test_twins_read_the_same_data(name, tiny_coco):
+    lazy = load(name, ".py", "dataloader.train.num_workers=0", "train.seed=1")
+    yaml = load(name, ".yaml", "DATALOADER.NUM_WORKERS", "0", "SEED", "1")
+    assert lazy.dataloader.train.total_batch_size == yaml.SOLVER.IMS_PER_BATCH
+    assert lazy.dataloader.evaluator.dataset_name == yaml.DATASETS.TEST[0]
+
+    lazy.dataloader.train.total_batch_size = yaml.SOLVER.IMS_PER_BATCH = 1
+    for loaders in (
+        (instantiate(lazy.dataloader.train), Trainer.build_train_loader(yaml)),
+        (
+            instantiate(lazy.dataloader.test),
+            Trainer.build_test_loader(yaml, "coco_2017_val"),
+        ),
+    ):
+        mappers = [find_mapper(loader) for loader in loaders]
+        steps = [
+            [(type(step), public_state(step)) for step in mapper.augmentations.augs]
+            for mapper in mappers
+        ]
+        assert steps[0] == steps[1]
+        for key in ("is_train", "image_format", "use_instance_mask", "recompute_boxes"):
+            assert getattr(mappers[0], key) == getattr(mappers[1], key)
+        assert [type(loader) for loader in loaders] == [type(loaders[0])] * 2
+    # The model gets the channels in the order of its mean and deviation: RGB here.
+    (item,) = next(iter(loaders[0]))
+    image = read_image(item["file_name"], format="RGB")
+    expected = image.reshape(-1, 3).mean(axis=0)
+    assert item["image"].float().mean(dim=(1, 2)).numpy() == pytest.approx(expected, abs=2)
+
+
+def find_mapper(loader):
+    """The dataset mapper inside a data loader, which wraps it in several layers."""
+    seen = loader
+    for _ in range(8):
+        if hasattr(seen, "_map_func"):
+            return seen._map_func._obj if hasattr(seen._map_func, "_obj") else seen._map_func
+        seen = seen.dataset
+    raise AssertionError("no mapper found")
