@@ -13,7 +13,10 @@ setup(
     version=VERSION,
     description="TOOD: Task-aligned One-stage Object Detection, for Detectron2",
     license="Apache-2.0",
-    packages=find_packages(include=["tood_d2", "tood_d2.*"]),
+    # The configs become part of the installed package.
+    packages=[*find_packages(include=["tood_d2", "tood_d2.*"]), "tood_d2.configs"],
+    package_dir={"tood_d2.configs": "configs"},
+    package_data={"tood_d2.configs": ["**/*.py", "**/*.yaml"]},
     python_requires=">=3.10",
     # Detectron2 is needed, too, but is on no package index: tools/install.sh builds it from source.
     install_requires=[
@@ -28,5 +31,8 @@ setup(
         "pycocotools>=2.0.8",
         "tqdm",
     ],
-    extras_require={"dev": ["hypothesis", "pytest", "ruff"]},
+    extras_require={
+        "dev": ["hypothesis", "pytest", "ruff", "safetensors"],
+        "safetensors": ["safetensors"],
+    },
 )

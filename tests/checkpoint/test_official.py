@@ -192,3 +192,33 @@ class TestFiles:
     def test_missing_file(self, path):
         with pytest.raises(FileNotFoundError):
             load_official_checkpoint(str(path))
+
+
+@pytest.mark.parametrize("style", ["official", "mmdet"])
+@pytest.mark.parametrize("case", ["model_r50_1x", "head_dcn"])
+def test_there_and_back(case, style):
+    original = official_state_dict(case, style)
+    generator = torch.Generator().manual_seed(0)
+    for name, tensor in original.items():
+        if not name.endswith("num_batches_tracked"):
+            tensor.copy_(torch.rand(tensor.shape, generator=generator))
+    back = convert_to_official_state_dict(convert_official_state_dict(original), style)
+    assert back.keys() == original.keys()
+    for name, tensor in original.items():
+        assert torch.equal(back[name], tensor)
+
+
+def test_names_without_official_counterpart():
+    with pytest.raises(ValueError, match=r"backbone\.net\.blocks\.0\.weight$"):
+        convert_to_official_state_dict({"backbone.net.blocks.0.weight": torch.ones(1)})
+
+
+def test_safetensors(tmp_path):
+    safetensors = pytest.importorskip("safetensors.torch")
+    path = tmp_path / "weights.safetensors"
+    safetensors.save_file({"bbox_head.tood_cls.bias": torch.arange(3.0)}, str(path))
+    loaded = load_official_checkpoint(str(path))
+    assert torch.equal(loaded["head.cls_logits.bias"], torch.arange(3.0))
+    path.write_bytes(b"no tensors")
+    with pytest.raises(ValueError, match=r"weights\.safetensors: no safetensors file"):
+        load_official_checkpoint(str(path))

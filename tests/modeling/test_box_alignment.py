@@ -147,12 +147,13 @@ class TestSampleSides:
 
     @pytest.mark.parametrize("value", [1e6, -1e6, math.inf, -math.inf])
     def test_far_outside_is_zero(self, value):
-        boxes = self.boxes.clone().requires_grad_()
-        offsets, view = no_offsets(2, 3)
+        # Sizes at which the coordinates of the cell next to the map are not exact in float32.
+        boxes = torch.ones(1, 4, 6, 14, requires_grad=True)
+        offsets, view = no_offsets(6, 14)
         view[0, 0], view[1, 1] = value, value
         sampled = sample_sides(boxes, offsets.requires_grad_())
         assert (sampled[0, :2] == 0).all()
-        torch.testing.assert_close(sampled[0, 2:].detach(), self.boxes[0, 2:])
+        torch.testing.assert_close(sampled[0, 2:], boxes[0, 2:])
         sampled.sum().backward()
         assert offsets.grad.isfinite().all()
         assert boxes.grad.isfinite().all()

@@ -7,6 +7,7 @@ from torch import nn
 
 from detectron2.modeling.anchor_generator import DefaultAnchorGenerator
 from tood_d2.modeling import TaskAlignedHead
+from tood_d2.modeling.box_alignment import align_boxes, decode_distances
 from tood_d2.modeling.heads import TaskDecomposition
 
 
@@ -139,6 +140,20 @@ def test_score_is_the_root_of_class_and_alignment_probability(build_head):
     alignment = head.cls_alignment(inter_features).sigmoid()
     scores = head.predict_logits(inter_features, pooled).sigmoid()
     torch.testing.assert_close(scores, (classification * alignment).sqrt(), rtol=1e-4, atol=1e-6)
+
+
+def test_boxes_are_decoded_and_aligned(build_head):
+    head = randomize(build_head())
+    features = [torch.randn(2, 16, 4, 5), torch.randn(2, 16, 2, 3)]
+    _, pred_boxes = head(features)
+    for level, anchors in enumerate(head.anchor_generator(features)):
+        inter_features = head.interactive_features(features[level])
+        pooled = inter_features.mean(dim=(2, 3), keepdim=True)
+        reg = head.box_reg(head.box_decomposition(inter_features, pooled))
+        boxes = decode_distances(reg, head.scales[level], anchors, stride=(8, 16)[level])
+        aligned = align_boxes(boxes, head.box_alignment(inter_features))
+        assert not torch.allclose(aligned, boxes)
+        torch.testing.assert_close(pred_boxes[level], aligned)
 
 
 @pytest.mark.parametrize("anchor_type", ["anchor_free", "anchor_based"])

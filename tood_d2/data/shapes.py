@@ -21,7 +21,7 @@ CATEGORIES = {1: "circle", 2: "rectangle", 4: "triangle", 5: "star"}
 
 WIDTH, HEIGHT = 320, 240
 MAX_OBJECTS = 6
-SIZE_RANGE = (24, 130)  # diameter of a shape's circumscribed circle, in pixels
+SIZE_RANGE = (32, 140)  # diameter of a shape's circumscribed circle, in pixels
 MAX_HIDDEN = 0.15  # largest part of a shape that later shapes may cover
 EMPTY_EVERY = 30  # one image in this many has no object
 
@@ -113,7 +113,7 @@ def _write_split(root: Path, split: str, num_images: int, seed: int, info: dict)
         num_objects = 0 if image_id % EMPTY_EVERY == 0 else rng.integers(1, MAX_OBJECTS + 1)
         category_ids, owner = _place_objects(rng, num_objects)
         file_name = f"{image_id:06d}.png"
-        Image.fromarray(_paint(rng, owner)).save(root / split / file_name)
+        Image.fromarray(_paint(rng, category_ids, owner)).save(root / split / file_name)
 
         images.append({"id": image_id, "file_name": file_name, "width": WIDTH, "height": HEIGHT})
         for number, category_id in enumerate(category_ids, start=1):
@@ -183,25 +183,26 @@ def _random_polygon(rng: np.random.Generator, name: str) -> np.ndarray:
     return np.round(center + corners, 2)
 
 
-def _paint(rng: np.random.Generator, owner: np.ndarray) -> np.ndarray:
+def _paint(rng: np.random.Generator, category_ids: list[int], owner: np.ndarray) -> np.ndarray:
     """Returns an RGB image, (HEIGHT, WIDTH, 3) uint8: a gradient, shapes in one colour each, grain.
 
-    Backgrounds are pale or dark, shapes are vivid, so that every shape stands out.
+    Backgrounds are pale or dark, shapes are vivid, so that every shape stands out. Each category
+    has its own part of the colour circle, which makes it quick to learn.
     """
     y, x = np.mgrid[0 : 1 : HEIGHT * 1j, 0 : 1 : WIDTH * 1j][..., None]
     brightness = (0.8, 1) if rng.random() < 0.7 else (0.15, 0.35)
-    corners = [_color(rng, (0.1, 0.3), brightness) for _ in range(4)]
+    corners = [_color(rng, (0, 1), (0.1, 0.3), brightness) for _ in range(4)]
     top = (1 - x) * corners[0] + x * corners[1]
     bottom = (1 - x) * corners[2] + x * corners[3]
     image = (1 - y) * top + y * bottom
-    for number in range(1, owner.max() + 1):
-        image[owner == number] = _color(rng, (0.65, 0.95), (0.6, 0.95))
+    for number, category_id in enumerate(category_ids, start=1):
+        sector = list(CATEGORIES).index(category_id)
+        hue = sector / len(CATEGORIES), (sector + 1) / len(CATEGORIES)
+        image[owner == number] = _color(rng, hue, (0.65, 0.95), (0.6, 0.95))
     image += rng.integers(-5, 6, size=(HEIGHT, WIDTH, 1))
     return image.clip(0, 255).astype(np.uint8)
 
 
-def _color(
-    rng: np.random.Generator, saturation: tuple[float, float], value: tuple[float, float]
-) -> np.ndarray:
-    hsv = rng.random(), rng.uniform(*saturation), rng.uniform(*value)
+def _color(rng: np.random.Generator, *hsv_ranges: tuple[float, float]) -> np.ndarray:
+    hsv = [rng.uniform(low, high) for low, high in hsv_ranges]
     return 255 * np.array(colorsys.hsv_to_rgb(*hsv))

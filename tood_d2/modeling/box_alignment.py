@@ -45,7 +45,7 @@ def decode_deltas(reg: Tensor, scale: Tensor, anchors: Boxes) -> Tensor:
         anchors: the H*W anchors of the level.
     """
     num_images, _, height, width = reg.shape
-    deltas = (scale * reg).float().permute(0, 2, 3, 1).reshape(-1, 4)
+    deltas = (scale.float() * reg.float()).permute(0, 2, 3, 1).reshape(-1, 4)
     lowest = -_delta_transform.scale_clamp * deltas.new_tensor(_delta_transform.weights)
     lowest[:2] = -math.inf
     boxes = _delta_transform.apply_deltas(
@@ -68,9 +68,9 @@ def sample_sides(boxes: Tensor, offsets: Tensor) -> Tensor:
     """
     num_images, sides, height, width = boxes.shape
     dy, dx = offsets.float().view(num_images, sides, 2, height, width).unbind(dim=2)
-    # From one cell outside on, all is zero; the clamp keeps infinite offsets out of the arithmetic.
-    y = (dy + torch.arange(height, device=boxes.device)[:, None]).clamp(-1, height)
-    x = (dx + torch.arange(width, device=boxes.device)).clamp(-1, width)
+    # All is zero from one cell outside on; the clamp keeps infinity out of the arithmetic.
+    y = (dy + torch.arange(height, device=boxes.device)[:, None]).clamp(-2, height + 1)
+    x = (dx + torch.arange(width, device=boxes.device)).clamp(-2, width + 1)
     # Cell j is at (2j + 1) / width - 1 for grid_sample without align_corners, which,
     # unlike align_corners=True, is defined for maps of one cell, too.
     grid = torch.stack(((2 * x + 1) / width - 1, (2 * y + 1) / height - 1), dim=-1)

@@ -60,7 +60,10 @@ class TaskDecomposition(nn.Module):
         kernel = self.reduction.weight.view(1, self.reduction.out_channels, num_convs, -1)
         kernel = (kernel * weights.view(num_images, 1, num_convs, 1)).flatten(2)
         features = torch.bmm(kernel, inter_features.flatten(2))
-        return F.relu(self.reduction.norm(features.unflatten(2, inter_features.shape[2:])))
+        features = features.unflatten(2, inter_features.shape[2:])
+        if self.reduction.norm is not None:
+            features = self.reduction.norm(features)
+        return F.relu(features)
 
 
 class TaskAlignedHead(nn.Module):
