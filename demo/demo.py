@@ -1,8 +1,9 @@
 #!/usr/bin/env python
 """Draws the detections of a trained model on images.
 
-    demo.py --config-file output/demo/config.yaml --input images/ \
-        --opts train.init_checkpoint=output/demo/model_final.pth
+demo.py --input images/
+demo.py --config-file output/demo/config.yaml --input images/ --output pictures \
+    --opts train.init_checkpoint=output/demo/model_final.pth
 """
 
 import argparse
@@ -18,11 +19,10 @@ from detectron2.data.detection_utils import read_image
 from detectron2.structures import Instances
 from detectron2.utils.logger import setup_logger
 from detectron2.utils.visualizer import ColorMode, Visualizer
+from tood_d2 import model_zoo
 from tood_d2.engine import Predictor, load_config
 
-DEFAULT_CONFIG = os.path.join(
-    os.path.dirname(os.path.abspath(__file__)), "..", "configs", "tood_R_50_FPN_1x.py"
-)
+DEFAULT_MODEL = "tood_R_50_FPN_1x"
 IMAGE_EXTENSIONS = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 
 
@@ -79,7 +79,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--config-file", default=DEFAULT_CONFIG, help="config, .py or .yaml")
+    parser.add_argument(
+        "--config-file", help=f"config, .py or .yaml; by default {DEFAULT_MODEL}'s, trained on COCO"
+    )
     parser.add_argument("--input", nargs="+", required=True, help="images, folders or globs")
     parser.add_argument("--output", default="demo_output", help="folder for the pictures")
     parser.add_argument("--confidence-threshold", type=float, default=0.3, help="score to draw")
@@ -95,7 +97,11 @@ def main() -> int:
     try:
         paths = find_images(args.input)
         os.makedirs(args.output, exist_ok=True)
-        predictor = Predictor(load_config(args.config_file, args.opts))
+        config, opts = args.config_file, args.opts
+        if config is None:
+            config = model_zoo.get_config_file(DEFAULT_MODEL)
+            opts = [f"train.init_checkpoint=tood://{DEFAULT_MODEL}", *opts]
+        predictor = Predictor(load_config(config, opts))
     except (OSError, ValueError) as error:
         print(f"{parser.prog}: {error}", file=sys.stderr)
         return 2
