@@ -20,8 +20,8 @@ setup(
     python_requires=">=3.10",
     # Detectron2 is needed, too, but is on no package index: tools/install.sh builds it from source.
     install_requires=[
-        "torch>=2.4",
-        "torchvision>=0.19",
+        "torch>=2.6",  # from here on torch.load executes nothing by default
+        "torchvision>=0.21",
         "fvcore>=0.1.5",
         "iopath>=0.1.9",
         "numpy>=1.26",

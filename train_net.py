@@ -14,31 +14,39 @@ from tood_d2.engine.checkpointing import load_trained_weights
 from tood_d2.engine.config import register_datasets
 
 
-def setup(cfg, output_dir, args):
-    default_setup(cfg, args)
-    setup_logger(output_dir, distributed_rank=comm.get_rank(), name="tood_d2")
-
-
 def main(args):
     cfg = load_config(args.config_file, args.opts)
-    if isinstance(cfg, CfgNode):
-        cfg.freeze()
-        setup(cfg, cfg.OUTPUT_DIR, args)
-        if args.eval_only:
-            model = Trainer.build_model(cfg)
-            load_trained_weights(model, cfg.MODEL.WEIGHTS, "MODEL.WEIGHTS")
-            return Trainer.test(cfg, model)
-        trainer = Trainer(cfg)
-        trainer.resume_or_load(resume=args.resume)
-        return trainer.train()
+    return (main_yaml if isinstance(cfg, CfgNode) else main_lazy)(cfg, args)
 
+
+def main_yaml(cfg, args):
+    cfg.freeze()
+    setup(cfg, cfg.OUTPUT_DIR, args)
+    if args.eval_only:
+        model = Trainer.build_model(cfg)
+        resume_dir = cfg.OUTPUT_DIR if args.resume else ""
+        load_trained_weights(model, cfg.MODEL.WEIGHTS, "MODEL.WEIGHTS", resume_dir)
+        return Trainer.test(cfg, model)
+    trainer = Trainer(cfg)
+    trainer.resume_or_load(resume=args.resume)
+    return trainer.train()
+
+
+def main_lazy(cfg, args):
     register_datasets(cfg)
     setup(cfg, cfg.train.output_dir, args)
     if args.eval_only:
         model = build_model(cfg)
-        load_trained_weights(model, cfg.train.init_checkpoint, "train.init_checkpoint")
+        resume_dir = cfg.train.output_dir if args.resume else ""
+        weights = cfg.train.init_checkpoint
+        load_trained_weights(model, weights, "train.init_checkpoint", resume_dir)
         return evaluate(cfg, model)
     return train(cfg, resume=args.resume)
+
+
+def setup(cfg, output_dir, args):
+    default_setup(cfg, args)
+    setup_logger(output_dir, distributed_rank=comm.get_rank(), name="tood_d2")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """train_net.py from end to end, on a few images and iterations."""
 
 import json
+import shutil
 from argparse import Namespace
 from pathlib import Path
 
@@ -104,6 +105,16 @@ def test_evaluation_repeats_the_result_of_training(run, trained, tiny_overrides,
     )
     expected = metrics(trained)[4]["bbox/AP"]
     assert results["bbox"]["AP"] == pytest.approx(expected, nan_ok=True)
+
+
+def test_evaluation_of_the_last_checkpoint(run, trained, tiny_overrides, tmp_path):
+    options = [*tiny_overrides, f"train.output_dir={tmp_path}"]
+    with pytest.raises(ValueError, match="train.init_checkpoint"):
+        run("tood_R_18_FPN_small.py", *options, resume=True, eval_only=True)
+    shutil.copy(trained / "model_final.pth", tmp_path)
+    (tmp_path / "last_checkpoint").write_text("model_final.pth")
+    results = run("tood_R_18_FPN_small.py", *options, resume=True, eval_only=True)
+    assert results["bbox"]["AP"] == pytest.approx(metrics(trained)[4]["bbox/AP"], nan_ok=True)
 
 
 def test_evaluation_needs_complete_weights(run, trained, tiny_overrides, tmp_path):

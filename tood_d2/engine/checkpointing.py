@@ -13,23 +13,28 @@ class _CompleteCheckpointer(DetectionCheckpointer):
             raise ValueError(f"missing {incompatible.missing_keys}, of another shape {misshapen}")
 
 
-def load_trained_weights(model: nn.Module, path: str, key: str) -> None:
+def load_trained_weights(model: nn.Module, path: str, key: str, resume_dir: str = "") -> None:
     """Loads a checkpoint that must hold every parameter of a model.
 
     Args:
         model: to load into.
         path: of the checkpoint, anything that Detectron2's PathManager resolves.
         key: name of the option that gives the path, for error messages.
+        resume_dir: output folder of a training run whose last checkpoint, if there is one, is
+            loaded instead.
 
     Raises:
         FileNotFoundError: if there is no such file.
         ValueError: if no path is given or the checkpoint does not fit, with the parameters
             that are missing or misshapen.
     """
+    checkpointer = _CompleteCheckpointer(model, resume_dir)
+    if resume_dir and checkpointer.has_checkpoint():
+        path = checkpointer.get_checkpoint_file()
     if not path:
         raise ValueError(f"no trained weights: give their file as {key}")
     try:
-        _CompleteCheckpointer(model).load(path)
+        checkpointer.load(path)
     except AssertionError as error:
         raise FileNotFoundError(f"{path} ({key}): no such file") from error
     except ValueError as error:
