@@ -17,7 +17,10 @@ from detectron2.utils.events import EventStorage
 from tood_d2.engine import Trainer, build_model, load_config
 
 CONFIGS = Path(__file__).resolve().parent.parent / "configs"
-FILES = sorted((path.stem, path.suffix) for path in CONFIGS.glob("tood_*.*"))
+FILES = sorted(
+    (str(path.relative_to(CONFIGS).with_suffix("")), path.suffix)
+    for path in [*CONFIGS.glob("tood_*.*"), *CONFIGS.glob("ablations/*.py")]
+)
 TWINS = sorted({path.stem for path in CONFIGS.glob("tood_*.yaml")})
 CPU = {".py": ["train.device=cpu"], ".yaml": ["MODEL.DEVICE", "cpu"]}
 

@@ -11,10 +11,11 @@ def add_tood_config(cfg: CN) -> None:
     # Feature maps of the backbone, from fine to coarse.
     node.IN_FEATURES = ["p3", "p4", "p5", "p6", "p7"]
 
-    # Task-aligned head.
+    # "TaskAlignedHead" or "ParallelHead": two branches of NUM_CONVS convolutions each.
+    node.HEAD = "TaskAlignedHead"
     # "anchor_free" (distances to the four sides) or "anchor_based" (deltas of an anchor).
     node.ANCHOR_TYPE = "anchor_free"
-    # Number of interactive layers, and the channels of each.
+    # Number of (interactive) layers, and the channels of each.
     node.NUM_CONVS = 6
     node.CONV_DIM = 256
     # How many of them, the first ones, are modulated deformable convolutions.
@@ -23,6 +24,11 @@ def add_tood_config(cfg: CN) -> None:
     node.NORM = "GN"
     # Class probability and class alignment before training.
     node.PRIOR_PROB = 0.01
+    # Task-aligned head: whether to align scores (the map M) and boxes (the offsets O).
+    node.ALIGN_CLS = True
+    node.ALIGN_BOXES = True
+    # Parallel head: whether to predict centre-ness, for ATSS.
+    node.CENTERNESS = False
 
     # Task alignment learning: metric t = score^ALPHA * IoU^BETA.
     node.ASSIGNER = CN()
@@ -35,7 +41,7 @@ def add_tood_config(cfg: CN) -> None:
     node.ASSIGNER.CONFLICT = "iou"
 
     # Initial phase, in which anchors are assigned by ATSS: 4 epochs of COCO at 16 images per
-    # batch. 0 for none.
+    # batch. 0 for none, -1 for all of training.
     node.INITIAL_PHASE = CN()
     node.INITIAL_PHASE.ITERS = 29320
     # Candidates per ground-truth box and level.

@@ -7,7 +7,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from detectron2.engine import HookBase
 
-from ..modeling import TOOD
+from ..modeling.meta_arch import ALWAYS, TOOD
 
 logger = logging.getLogger(__name__)
 
@@ -27,7 +27,7 @@ class PhaseHook(HookBase):
 
     def before_train(self):
         start, end, change = self.trainer.iter, self.trainer.max_iter, self.initial_phase_iters
-        if change >= end and change > 0:
+        if change >= end > 0:
             logger.warning(
                 f"The schedule of {end} iterations ends inside the initial phase of {change}: "
                 "there will be no task alignment learning. Train longer, or lower "
@@ -40,7 +40,9 @@ class PhaseHook(HookBase):
             self._log(self.trainer.iter)
 
     def _log(self, iteration: int):
-        if iteration < self.initial_phase_iters:
+        if self.initial_phase_iters == ALWAYS:
+            phase = "ATSS assignment throughout"
+        elif iteration < self.initial_phase_iters:
             phase = f"initial phase (ATSS assignment) until iteration {self.initial_phase_iters}"
         else:
             phase = "task alignment learning"

@@ -7,6 +7,7 @@ K classes. Boxes are XYXY in pixels of the network input; the background label i
 from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from fvcore.nn import sigmoid_focal_loss
 from fvcore.nn.distributed import differentiable_all_reduce
 from torch import Tensor, nn
@@ -21,8 +22,13 @@ from detectron2.utils import comm
 from detectron2.utils.events import get_event_storage
 
 from .assigners import BACKGROUND, ATSSAssigner, TaskAlignedAssigner
-from .heads import TaskAlignedHead
+from .heads import ParallelHead, TaskAlignedHead
 from .losses import centerness, task_aligned_focal_loss
+
+HEADS = {"ParallelHead": ParallelHead, "TaskAlignedHead": TaskAlignedHead}
+
+ALWAYS = -1
+"""Length of an initial phase that lasts for all of training."""
 
 
 class Targets(NamedTuple):
@@ -46,6 +52,9 @@ class TOOD(DenseDetector):
     learned by focal loss, as in the official code; then task alignment learning begins.
     The iteration is the one of Detectron2's event storage, so a resumed run is in the
     phase that it left.
+
+    With a :class:`ParallelHead` that predicts centre-ness and an initial phase that lasts
+    forever this is the ATSS detector (arXiv 1912.02424).
     """
 
     @configurable
@@ -73,13 +82,12 @@ class TOOD(DenseDetector):
         """
         Args:
             backbone: see ``DenseDetector``.
-            head: maps features to per-level logits (N, K, Hi, Wi) and boxes (N, 4, Hi, Wi); has
-                an ``anchor_generator`` of one anchor per location.
+            head: see :class:`DenseHead`; it may predict logits of centre-ness (N, 1, Hi, Wi), too.
             head_in_features: names of the backbone's features, from fine to coarse.
             num_classes: K.
             assigner: of task alignment learning.
             initial_assigner: of the initial phase.
-            initial_phase_iters: length of the initial phase, 0 for none.
+            initial_phase_iters: length of the initial phase, 0 for none, -1 for all of training.
             focal_loss_alpha: weight of positives in the initial phase.
             focal_loss_gamma: focusing exponent in both phases.
             box_loss_weight: of the GIoU loss in both phases.
@@ -114,7 +122,7 @@ class TOOD(DenseDetector):
         feature_shapes = [shapes[name] for name in node.IN_FEATURES]
         return {
             "backbone": backbone,
-            "head": TaskAlignedHead(cfg, feature_shapes),
+            "head": HEADS[node.HEAD](cfg, feature_shapes),
             "head_in_features": node.IN_FEATURES,
             "num_classes": node.NUM_CLASSES,
             "assigner": TaskAlignedAssigner(
@@ -139,19 +147,20 @@ class TOOD(DenseDetector):
 
     def in_initial_phase(self) -> bool:
         """Whether the current training iteration belongs to the initial phase."""
+        if self.initial_phase_iters == ALWAYS:
+            return True
         return get_event_storage().iter < self.initial_phase_iters
 
     def forward_training(
         self,
         images: ImageList,
         features: list[Tensor],
-        predictions: tuple[list[Tensor], list[Tensor]],
+        predictions: tuple[list[Tensor], ...],
         gt_instances: list[Instances],
     ) -> dict[str, Tensor]:
         """Losses of one batch, see :meth:`losses`."""
-        pred_logits, pred_boxes = (
-            cat(x, dim=1)  # (N, R, K) and (N, R, 4)
-            for x in self._transpose_dense_predictions(predictions, [self.num_classes, 4])
+        pred_logits, pred_boxes, *pred_centerness = (
+            cat(x, dim=1) for x in self._transpose_predictions(predictions)
         )
         anchors = self.head.anchor_generator(features)
         initial_phase = self.in_initial_phase()
@@ -162,7 +171,15 @@ class TOOD(DenseDetector):
         num_positive = (targets.labels != self.num_classes).sum().item()
         storage.put_scalar("[metric] num_pos_anchors", num_positive / len(gt_instances))
         storage.put_scalar("[metric] initial_phase", float(initial_phase), smoothing_hint=False)
-        return self.losses(anchors, pred_logits, pred_boxes, targets, initial_phase)
+        losses = self.losses(anchors, pred_logits, pred_boxes, targets, initial_phase)
+        if pred_centerness:
+            losses["loss_centerness"] = self.centerness_loss(anchors, *pred_centerness, targets)
+        return losses
+
+    def _transpose_predictions(self, predictions: tuple[list[Tensor], ...]) -> list[list[Tensor]]:
+        """(N, D, Hi, Wi) of each prediction and level to (N, Hi * Wi, D)."""
+        dims = [self.num_classes, 4, 1][: len(predictions)]
+        return self._transpose_dense_predictions(predictions, dims)
 
     @torch.no_grad()
     def label_anchors(
@@ -255,8 +272,7 @@ class TOOD(DenseDetector):
                 gamma=self.focal_loss_gamma,
                 reduction="sum",
             )
-            centers = Boxes.cat(anchors).get_centers().expand(len(positive), -1, -1)
-            box_weights = centerness(centers[positive], targets.boxes[positive])
+            box_weights = self._target_centerness(anchors, targets)
         else:
             loss_cls = task_aligned_focal_loss(pred_logits, cls_targets, self.focal_loss_gamma)
             box_weights = targets.alignment[positive]
@@ -264,26 +280,52 @@ class TOOD(DenseDetector):
         loss_box_reg = self.box_loss_weight * (box_weights * giou_losses).sum()
 
         normalizers = torch.stack((targets.alignment.sum(), box_weights.sum()))
-        normalizers = differentiable_all_reduce(normalizers) / comm.get_world_size()
-        normalizers = torch.where(normalizers < 1e-12, 1.0, normalizers)
+        normalizers = _mean_over_processes(normalizers)
         return {
             "loss_cls": loss_cls / normalizers[0],
             "loss_box_reg": loss_box_reg / normalizers[1],
         }
 
+    def centerness_loss(
+        self, anchors: list[Boxes], pred_centerness: Tensor, targets: Targets
+    ) -> Tensor:
+        """Cross entropy of centre-ness over the positive anchors, divided by their number.
+
+        Args:
+            anchors: the anchors of each level.
+            pred_centerness: (N, R, 1) logits.
+            targets: see :meth:`label_anchors`.
+        """
+        positive = targets.labels != self.num_classes
+        loss = F.binary_cross_entropy_with_logits(
+            pred_centerness[positive].squeeze(1),
+            self._target_centerness(anchors, targets),
+            reduction="sum",
+        )
+        return loss / _mean_over_processes(positive.sum().to(loss.dtype))
+
+    def _target_centerness(self, anchors: list[Boxes], targets: Targets) -> Tensor:
+        """Centre-ness of the positive anchors in their boxes."""
+        positive = targets.labels != self.num_classes
+        centers = Boxes.cat(anchors).get_centers().expand(len(positive), -1, -1)
+        return centerness(centers[positive], targets.boxes[positive])
+
     def forward_inference(
         self,
         images: ImageList,
         features: list[Tensor],
-        predictions: tuple[list[Tensor], list[Tensor]],
+        predictions: tuple[list[Tensor], ...],
     ) -> list[Instances]:
         """Detections of each image, see :meth:`inference_single_image`."""
-        pred_logits, pred_boxes = self._transpose_dense_predictions(
-            predictions, [self.num_classes, 4]
-        )
+        pred_logits, pred_boxes, *pred_centerness = self._transpose_predictions(predictions)
+        pred_scores = [logits.sigmoid() for logits in pred_logits]
+        for level_centerness in pred_centerness:
+            pred_scores = [
+                x * y.sigmoid() for x, y in zip(pred_scores, level_centerness, strict=True)
+            ]
         return [
             self.inference_single_image(
-                [logits[i].sigmoid() for logits in pred_logits],
+                [scores[i] for scores in pred_scores],
                 [boxes[i] for boxes in pred_boxes],
                 image_size,
             )
@@ -323,3 +365,9 @@ class TOOD(DenseDetector):
         return Instances(
             image_size, pred_boxes=boxes[keep], scores=scores[keep], pred_classes=classes[keep]
         )
+
+
+def _mean_over_processes(normalizer: Tensor) -> Tensor:
+    """The mean of a loss's divisor over the processes, 1 where it is zero."""
+    mean = differentiable_all_reduce(normalizer) / comm.get_world_size()
+    return torch.where(mean < 1e-12, 1.0, mean)

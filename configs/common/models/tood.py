@@ -34,6 +34,8 @@ model = L(TOOD)(
         num_deform_convs=0,
         norm="GN",
         prior_prob=0.01,
+        align_cls=True,
+        align_boxes=True,
     ),
     head_in_features=["p3", "p4", "p5", "p6", "p7"],
     num_classes=80,

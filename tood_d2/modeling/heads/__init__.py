@@ -1,3 +1,5 @@
+from .dense_head import DenseHead
+from .parallel_head import ParallelHead
 from .task_aligned_head import TaskAlignedHead, TaskDecomposition
 
-__all__ = ["TaskAlignedHead", "TaskDecomposition"]
+__all__ = ["DenseHead", "ParallelHead", "TaskAlignedHead", "TaskDecomposition"]

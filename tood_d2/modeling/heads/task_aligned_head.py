@@ -4,23 +4,19 @@ N images, L levels of Hi x Wi locations with one anchor each, K classes, C chann
 ``num_convs`` interactive layers.
 """
 
-import math
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from detectron2.config import configurable
-from detectron2.layers import Conv2d, ShapeSpec, get_norm
-from detectron2.modeling import build_anchor_generator
+from detectron2.layers import Conv2d, get_norm
 from detectron2.modeling.anchor_generator import DefaultAnchorGenerator
 from detectron2.structures import Boxes
 
-from ..box_alignment import align_boxes, decode_deltas, decode_distances
+from ..box_alignment import align_boxes
 from ..deform_conv import ModulatedDeformConv2d
 from ..losses import aligned_logits
-
-ANCHOR_TYPES = ("anchor_free", "anchor_based")
+from .dense_head import DenseHead, init_conv, prior_logit
 
 
 class TaskDecomposition(nn.Module):
@@ -66,7 +62,7 @@ class TaskDecomposition(nn.Module):
         return F.relu(features)
 
 
-class TaskAlignedHead(nn.Module):
+class TaskAlignedHead(DenseHead):
     """Classification and box regression from common features, aligned with each other."""
 
     @configurable
@@ -82,29 +78,23 @@ class TaskAlignedHead(nn.Module):
         num_deform_convs: int = 0,
         norm: str = "GN",
         prior_prob: float = 0.01,
+        align_cls: bool = True,
+        align_boxes: bool = True,
     ):
         """
         Args:
             in_channels: of every feature map.
             num_classes: K.
-            anchor_generator: of one anchor per location and L levels.
-            anchor_type: "anchor_free" (distances to the sides) or "anchor_based" (deltas).
+            anchor_generator, anchor_type: see :class:`DenseHead`.
             conv_dim: C.
             num_convs: number of interactive layers.
             num_deform_convs: how many of them, the first ones, are DCNv2 with 4 groups.
             norm: see ``detectron2.layers.get_norm``.
             prior_prob: initial value of the class probability and of its alignment.
-
-        Raises:
-            ValueError: on an unknown ``anchor_type`` or several anchors per location.
+            align_cls: whether to align the scores with the map M (Eq. 5).
+            align_boxes: whether to align the boxes with the offsets O (Eq. 6).
         """
-        super().__init__()
-        if anchor_type not in ANCHOR_TYPES:
-            raise ValueError(f"anchor_type must be one of {ANCHOR_TYPES}, not {anchor_type!r}")
-        if set(anchor_generator.num_anchors) != {1}:
-            raise ValueError(f"one anchor per location, not {anchor_generator.num_anchors}")
-        self.anchor_generator = anchor_generator
-        self.anchor_type = anchor_type
+        super().__init__(anchor_generator, anchor_type)
 
         self.inter_convs = nn.ModuleList()
         for i in range(num_convs):
@@ -127,53 +117,45 @@ class TaskAlignedHead(nn.Module):
         self.box_decomposition = TaskDecomposition(num_convs, conv_dim, norm)
         self.cls_logits = nn.Conv2d(conv_dim, num_classes, 3, padding=1)
         self.box_reg = nn.Conv2d(conv_dim, 4, 3, padding=1)
-        self.cls_alignment = nn.Sequential(
-            nn.Conv2d(inter_channels, conv_dim // 4, 1),
-            nn.ReLU(),
-            nn.Conv2d(conv_dim // 4, 1, 3, padding=1),
+        # The maps M and O, or None.
+        self.cls_alignment = (
+            self._alignment(inter_channels, conv_dim // 4, 1) if align_cls else None
         )
-        self.box_alignment = nn.Sequential(
-            nn.Conv2d(inter_channels, conv_dim // 4, 1),
-            nn.ReLU(),
-            nn.Conv2d(conv_dim // 4, 4 * 2, 3, padding=1),
-        )
-        self.scales = nn.ParameterList(
-            nn.Parameter(torch.ones(())) for _ in anchor_generator.strides
+        self.box_alignment = (
+            self._alignment(inter_channels, conv_dim // 4, 8) if align_boxes else None
         )
         self._init_weights(prior_prob)
 
     @classmethod
-    def from_config(cls, cfg, input_shape: list[ShapeSpec]):
+    def from_config(cls, cfg, input_shape):
         node = cfg.MODEL.TOOD
-        (in_channels,) = {shape.channels for shape in input_shape}
         return {
-            "in_channels": in_channels,
-            "anchor_generator": build_anchor_generator(cfg, input_shape),
-            "num_classes": node.NUM_CLASSES,
-            "anchor_type": node.ANCHOR_TYPE,
-            "conv_dim": node.CONV_DIM,
-            "num_convs": node.NUM_CONVS,
+            **super().from_config(cfg, input_shape),
             "num_deform_convs": node.NUM_DEFORM_CONVS,
-            "norm": node.NORM,
-            "prior_prob": node.PRIOR_PROB,
+            "align_cls": node.ALIGN_CLS,
+            "align_boxes": node.ALIGN_BOXES,
         }
 
+    @staticmethod
+    def _alignment(in_channels: int, channels: int, out_channels: int) -> nn.Sequential:
+        return nn.Sequential(
+            nn.Conv2d(in_channels, channels, 1),
+            nn.ReLU(),
+            nn.Conv2d(channels, out_channels, 3, padding=1),
+        )
+
     def _init_weights(self, prior_prob: float) -> None:
-        # Standard deviations of the official code; offsets stay at their zero.
-        small = {
-            *self.cls_decomposition.layer_attention.modules(),
-            *self.box_decomposition.layer_attention.modules(),
-            *self.box_alignment.modules(),
-        }
+        # Standard deviations of the official code; a DCNv2's own offsets stay at their zero.
         offsets = {getattr(conv, "conv_offset", None) for conv in self.inter_convs}
+        decompositions = (self.cls_decomposition, self.box_decomposition)
+        small = {*(x for part in decompositions for x in part.layer_attention)}
+        small |= {*(self.box_alignment or ())}
         for module in self.modules():
             if isinstance(module, nn.Conv2d) and module not in offsets:
-                nn.init.normal_(module.weight, std=0.001 if module in small else 0.01)
-                if module.bias is not None:
-                    nn.init.zeros_(module.bias)
-        prior_logit = math.log(prior_prob / (1 - prior_prob))
-        nn.init.constant_(self.cls_logits.bias, prior_logit)
-        nn.init.constant_(self.cls_alignment[-1].bias, prior_logit)
+                init_conv(module, std=0.001 if module in small else 0.01)
+        nn.init.constant_(self.cls_logits.bias, prior_logit(prior_prob))
+        if self.cls_alignment is not None:
+            nn.init.constant_(self.cls_alignment[-1].bias, prior_logit(prior_prob))
 
     def forward(self, features: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
         """
@@ -192,7 +174,7 @@ class TaskAlignedHead(nn.Module):
             pooled = inter_features.mean(dim=(2, 3), keepdim=True)
             pred_logits.append(self.predict_logits(inter_features, pooled))
             boxes, offsets = self.predict_boxes(inter_features, pooled, anchors, level)
-            pred_boxes.append(align_boxes(boxes, offsets))
+            pred_boxes.append(boxes if offsets is None else align_boxes(boxes, offsets))
         return pred_logits, pred_boxes
 
     def interactive_features(self, feature: Tensor) -> Tensor:
@@ -206,16 +188,14 @@ class TaskAlignedHead(nn.Module):
     def predict_logits(self, inter_features: Tensor, pooled: Tensor) -> Tensor:
         """Aligned class logits (N, K, H, W), see :func:`aligned_logits`."""
         cls_logits = self.cls_logits(self.cls_decomposition(inter_features, pooled))
+        if self.cls_alignment is None:
+            return cls_logits.float()
         return aligned_logits(cls_logits, self.cls_alignment(inter_features))
 
     def predict_boxes(
         self, inter_features: Tensor, pooled: Tensor, anchors: Boxes, level: int
-    ) -> tuple[Tensor, Tensor]:
+    ) -> tuple[Tensor, Tensor | None]:
         """Boxes before alignment (N, 4, H, W) in pixels and offsets (N, 8, H, W) in cells."""
         reg = self.box_reg(self.box_decomposition(inter_features, pooled))
-        if self.anchor_type == "anchor_free":
-            stride = self.anchor_generator.strides[level]
-            boxes = decode_distances(reg, self.scales[level], anchors, stride)
-        else:
-            boxes = decode_deltas(reg, self.scales[level], anchors)
-        return boxes, self.box_alignment(inter_features)
+        boxes = self.decode(reg, anchors, level)
+        return boxes, None if self.box_alignment is None else self.box_alignment(inter_features)
