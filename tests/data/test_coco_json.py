@@ -56,6 +56,21 @@ def test_missing_lists_are_named(write, key):
         register_coco_json(*write(**{key: None}))
 
 
+@pytest.mark.parametrize(
+    ("key", "item", "message"),
+    [
+        ("images", {"id": 7, "file_name": "sub/a.png", "width": 5}, "'images' has no height"),
+        ("annotations", {"id": 1, "image_id": 7, "bbox": [1, 2, 3, 4]}, "has no category_id"),
+        ("categories", {"id": 1}, "'categories' has no name"),
+    ],
+)
+def test_incomplete_items_are_named(write, key, item, message):
+    json_file, images = write(**{key: [item]})
+    with pytest.raises(ValueError, match=message) as info:
+        register_coco_json(json_file, images)
+    assert json_file in str(info.value) and str(item) in str(info.value)
+
+
 def test_no_images(write):
     with pytest.raises(ValueError, match="'images' is empty"):
         register_coco_json(*write(images=[]))

@@ -37,7 +37,7 @@ def test_wrong_overrides_are_named(path, override, message):
 
 
 def test_no_such_config():
-    with pytest.raises(FileNotFoundError, match="nowhere.py: no such config file"):
+    with pytest.raises(FileNotFoundError, match="'nowhere.py': no such config file"):
         load_config("nowhere.py")
 
 

@@ -6,6 +6,13 @@ import os
 from detectron2.data import DatasetCatalog, Metadata, MetadataCatalog
 from detectron2.data.datasets import load_coco_json
 
+_FIELDS = {
+    "images": {"id", "file_name", "width", "height"},
+    "annotations": {"id", "image_id", "category_id", "bbox"},
+    "categories": {"id", "name"},
+}
+"""What the items of a JSON file in COCO's form have at least."""
+
 
 def _check(json_file: str, image_root: str) -> None:
     if not os.path.isfile(json_file):
@@ -19,12 +26,19 @@ def _check(json_file: str, image_root: str) -> None:
             content = json.load(f)
         except ValueError as error:
             raise ValueError(f"{json_file} is not JSON: {error}") from error
-    for key in ("images", "annotations", "categories"):
+    for key in _FIELDS:
         if not isinstance(content, dict) or not isinstance(content.get(key), list):
             raise ValueError(f"{json_file} is not in COCO's form: it has no list {key!r}")
     for key in ("images", "categories"):
         if not content[key]:
             raise ValueError(f"{json_file}: {key!r} is empty")
+    for key, fields in _FIELDS.items():
+        for item in content[key]:
+            missing = fields - item.keys()
+            if missing:
+                raise ValueError(
+                    f"{json_file}: {item} in {key!r} has no {', '.join(sorted(missing))}"
+                )
     for image in content["images"]:
         path = os.path.join(image_root, image["file_name"])
         if not os.path.isfile(path):

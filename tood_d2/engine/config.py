@@ -33,7 +33,7 @@ def load_config(path: str, overrides: list[str] | None = None) -> CfgNode | Dict
         ValueError: if an override is malformed or its key unknown.
     """
     if not os.path.isfile(path):
-        raise FileNotFoundError(f"{path}: no such config file")
+        raise FileNotFoundError(f"{path!r}: no such config file (--config-file)")
     overrides = list(overrides or ())
     if path.endswith(".py") or _is_dumped_lazy_config(path):
         cfg = LazyConfig.load(path)
@@ -97,6 +97,8 @@ def register_datasets(cfg: DictConfig) -> None:
         ValueError: if a JSON file comes without its images or the other way round, if only
             training data is given, or if the two files differ in their categories.
     """
+    if "dataset" not in cfg:  # a config of somebody else's, with data sets by name
+        return
     dataset = cfg.dataset
     metadata = {}
     for split in ("train", "test"):
@@ -132,8 +134,9 @@ def class_names(cfg: CfgNode | DictConfig) -> list[str]:
     if isinstance(cfg, CfgNode):
         dataset, num_classes = cfg.DATASETS.TEST, cfg.MODEL.TOOD.NUM_CLASSES
     else:
-        if cfg.dataset.class_names:
-            return list(cfg.dataset.class_names)
-        dataset, num_classes = [cfg.dataset.test], cfg.model.num_classes
+        if names := OmegaConf.select(cfg, "dataset.class_names"):
+            return list(names)
+        dataset, num_classes = cfg.dataloader.test.dataset.names, cfg.model.num_classes
+        dataset = [dataset] if isinstance(dataset, str) else dataset
     names = MetadataCatalog.get(dataset[0]).get("thing_classes") if dataset else None
     return names or [str(i) for i in range(num_classes)]

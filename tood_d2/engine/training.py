@@ -60,7 +60,8 @@ def train(cfg: DictConfig, resume: bool = False) -> None:
     cfg.optimizer.params.model = model
     optimizer = instantiate(cfg.optimizer)
     loader = instantiate(cfg.dataloader.train)
-    model = create_ddp_model(model, **cfg.train.ddp)
+    on_cpu = {"device_ids": None} if cfg.train.device == "cpu" else {}
+    model = create_ddp_model(model, **cfg.train.ddp, **on_cpu)
     trainer = (AMPTrainer if cfg.train.amp.enabled else SimpleTrainer)(model, loader, optimizer)
     checkpointer = DetectionCheckpointer(model, cfg.train.output_dir, trainer=trainer)
     trainer.register_hooks(
