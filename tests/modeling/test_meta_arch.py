@@ -8,7 +8,7 @@ import torch
 from detectron2.structures import Boxes, Instances
 from detectron2.utils.events import EventStorage
 from tood_d2.modeling import ATSSAssigner
-from tood_d2.modeling.meta_arch import Targets
+from tood_d2.modeling.targets import Targets
 
 LOG2 = math.log(2)
 INITIAL, TAL = 0, 1  # iterations: the tiny model's initial phase is one iteration long
@@ -214,6 +214,7 @@ class TestLosses:
             labels=torch.tensor([[1, 0, 2]]),
             boxes=torch.tensor([[[0.0, 0, 10, 10], [0, 0, 10, 10], [0, 0, 0, 0]]]),
             alignment=torch.tensor([alignment]),
+            positive=torch.tensor([[True, True, False]]),
             valid=torch.tensor([valid]),
         )
 
@@ -261,77 +262,13 @@ class TestLosses:
             labels=torch.full((1, 3), 2),
             boxes=torch.zeros(1, 3, 4),
             alignment=torch.zeros(1, 3),
+            positive=torch.zeros(1, 3, dtype=torch.bool),
             valid=torch.ones(1, 3, dtype=torch.bool),
         )
         weight = 3 / 4 if initial_phase else 1
         assert self.losses(tiny_tood, targets, initial_phase) == pytest.approx(
             {"loss_cls": 6 * weight / 4 * LOG2, "loss_box_reg": 0}
         )
-
-
-class TestInferenceSingleImage:
-    image_size = (100, 100)
-
-    def detect(self, tiny_tood, scores, boxes, **settings):
-        """Detections of levels of scores (locations, classes) and boxes, as plain lists."""
-        settings = {"num_classes": 2, "test_score_thresh": 0.25} | settings
-        model = tiny_tood(**settings)
-        instances = model.inference_single_image(
-            [torch.tensor(x) for x in scores],
-            [make_boxes(x).tensor for x in boxes],
-            self.image_size,
-        )
-        assert instances.image_size == self.image_size
-        fields = (instances.pred_boxes.tensor, instances.pred_classes, instances.scores)
-        boxes, classes, scores = (x.tolist() for x in fields)
-        return boxes, classes, pytest.approx(scores)
-
-    a, b, c = [0, 0, 10, 10], [20, 0, 30, 10], [40, 0, 50, 10]  # do not overlap
-
-    def test_threshold_is_exclusive(self, tiny_tood):
-        scores = [[[0.25, 0.1], [0.26, 0.0]]]
-        assert self.detect(tiny_tood, scores, [[self.a, self.b]]) == ([self.b], [0], [0.26])
-
-    def test_topk_pairs_per_level(self, tiny_tood):
-        # Of the first level two classes at one location, then the second level's one.
-        scores = [[[0.7, 0.9], [0.6, 0.5]], [[0.3, 0.0]]]
-        result = self.detect(
-            tiny_tood, scores, [[self.a, self.b], [self.c]], test_topk_candidates=2
-        )
-        assert result == ([self.a, self.a, self.c], [1, 0, 0], [0.9, 0.7, 0.3])
-
-    def test_clips_before_nms(self, tiny_tood):
-        # Equal within the image, without it of IoU 100 / 400.
-        boxes = [[90, 90, 100, 100], [90, 90, 110, 110]]
-        scores = [[[0.8, 0.0], [0.9, 0.0]]]
-        assert self.detect(tiny_tood, scores, [boxes]) == ([boxes[0]], [0], [0.9])
-
-    def test_nms_is_class_wise(self, tiny_tood):
-        # IoU with the first box: 0.7, 0.5 and, of the other class, 1.
-        boxes = [self.a, [0, 0, 10, 7], [0, 0, 10, 5], self.a]
-        scores = [[[0.9, 0], [0.8, 0], [0.7, 0], [0, 0.6]]]
-        assert self.detect(tiny_tood, scores, [boxes]) == (
-            [self.a, boxes[2], self.a],
-            [0, 0, 1],
-            [0.9, 0.7, 0.6],
-        )
-
-    def test_maximum_of_detections(self, tiny_tood):
-        scores = [[[0.5, 0], [0.9, 0]], [[0, 0.7]]]
-        result = self.detect(
-            tiny_tood, scores, [[self.a, self.b], [self.c]], max_detections_per_image=2
-        )
-        assert result == ([self.b, self.c], [0, 1], [0.9, 0.7])
-
-    def test_predictions_that_are_not_finite(self, tiny_tood):
-        nan, inf = math.nan, math.inf
-        scores = [[[0.9, nan]], [[0.9, 0.9], [0.9, 0.9], [nan, nan], [0.9, 0.9]]]
-        boxes = [[self.a], [[0, 0, nan, 10], [0, 0, inf, 10], self.b, [-inf, 0, 9, 9]]]
-        assert self.detect(tiny_tood, scores, boxes) == ([self.a], [0], [0.9])
-
-    def test_nothing_above_the_threshold(self, tiny_tood):
-        scores = [[[0.1, 0.2]], [[0.0, 0.25]]]
-        assert self.detect(tiny_tood, scores, [[self.a], [self.b]]) == ([], [], [])
 
 
 class TestInference:

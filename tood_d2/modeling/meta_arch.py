@@ -4,8 +4,6 @@ N images, L levels, R anchors in all levels (one per location), M ground-truth b
 K classes. Boxes are XYXY in pixels of the network input; the background label is K.
 """
 
-from typing import NamedTuple
-
 import torch
 import torch.nn.functional as F
 from fvcore.nn import sigmoid_focal_loss
@@ -14,7 +12,7 @@ from torch import Tensor, nn
 from torchvision.ops import generalized_box_iou_loss
 
 from detectron2.config import configurable
-from detectron2.layers import batched_nms, cat
+from detectron2.layers import cat
 from detectron2.modeling import META_ARCH_REGISTRY, Backbone, build_backbone
 from detectron2.modeling.meta_arch.dense_detector import DenseDetector
 from detectron2.structures import Boxes, ImageList, Instances
@@ -23,25 +21,14 @@ from detectron2.utils.events import get_event_storage
 
 from .assigners import BACKGROUND, ATSSAssigner, TaskAlignedAssigner
 from .heads import ParallelHead, TaskAlignedHead
-from .losses import centerness, task_aligned_focal_loss
+from .losses import task_aligned_focal_loss
+from .postprocessing import select_detections
+from .targets import Targets, centered_in_image, image_targets, stack_targets, target_centerness
 
 HEADS = {"ParallelHead": ParallelHead, "TaskAlignedHead": TaskAlignedHead}
 
 ALWAYS = -1
 """Length of an initial phase that lasts for all of training."""
-
-
-class Targets(NamedTuple):
-    """What the anchors of N images should predict."""
-
-    labels: Tensor
-    """(N, R) int64, K for background."""
-    boxes: Tensor
-    """(N, R, 4), zero for background."""
-    alignment: Tensor
-    """(N, R) normalised alignment metric, in the initial phase 1; zero for background."""
-    valid: Tensor
-    """(N, R) bool, False where the anchor's centre is in the padding of the batch."""
 
 
 @META_ARCH_REGISTRY.register()
@@ -91,10 +78,8 @@ class TOOD(DenseDetector):
             focal_loss_alpha: weight of positives in the initial phase.
             focal_loss_gamma: focusing exponent in both phases.
             box_loss_weight: of the GIoU loss in both phases.
-            test_score_thresh: detections need a larger score.
-            test_topk_candidates: (anchor, class) pairs per level that go into NMS.
-            test_nms_thresh: IoU above which NMS suppresses, within a class.
-            max_detections_per_image: detections returned.
+            test_score_thresh, test_topk_candidates, test_nms_thresh, max_detections_per_image:
+                see :func:`select_detections`.
             pixel_mean, pixel_std: of the image's channels in the order of ``input_format``.
             input_format: "RGB" or "BGR", what the images are expected in.
         """
@@ -168,7 +153,7 @@ class TOOD(DenseDetector):
             anchors, pred_logits, pred_boxes, gt_instances, images.image_sizes, initial_phase
         )
         storage = get_event_storage()
-        num_positive = (targets.labels != self.num_classes).sum().item()
+        num_positive = targets.positive.sum().item()
         storage.put_scalar("[metric] num_pos_anchors", num_positive / len(gt_instances))
         storage.put_scalar("[metric] initial_phase", float(initial_phase), smoothing_hint=False)
         losses = self.losses(anchors, pred_logits, pred_boxes, targets, initial_phase)
@@ -203,11 +188,12 @@ class TOOD(DenseDetector):
             image_sizes: (height, width) of the N images before padding.
             initial_phase: whether to match by ATSS.
         """
+        multiple = max(self.backbone.size_divisibility, 1)
         targets = []
         for logits, boxes, gt, image_size in zip(
             pred_logits, pred_boxes, gt_instances, image_sizes, strict=True
         ):
-            valid = [self._centered_in_image(level, image_size) for level in anchors]
+            valid = [centered_in_image(level, image_size, multiple) for level in anchors]
             valid_anchors = [level[inside] for level, inside in zip(anchors, valid, strict=True)]
             valid = torch.cat(valid)
             if initial_phase:
@@ -221,24 +207,8 @@ class TOOD(DenseDetector):
                     gt.gt_boxes,
                     gt.gt_classes,
                 )
-            positive = valid.clone()
-            positive[valid] = matched_idxs != BACKGROUND
-            matched_idxs = matched_idxs[matched_idxs != BACKGROUND]
-            labels_i = gt.gt_classes.new_full(valid.shape, self.num_classes)
-            labels_i[positive] = gt.gt_classes[matched_idxs]
-            boxes_i = torch.zeros_like(boxes)
-            boxes_i[positive] = gt.gt_boxes.tensor[matched_idxs]
-            alignment_i = torch.zeros_like(boxes[:, 0])
-            alignment_i[valid] = alignment
-            targets.append((labels_i, boxes_i, alignment_i, valid))
-        return Targets(*map(torch.stack, zip(*targets, strict=True)))
-
-    def _centered_in_image(self, anchors: Boxes, image_size: tuple[int, int]) -> Tensor:
-        """Which anchors have their centre in the image, padded alone to the size divisibility."""
-        multiple = max(self.backbone.size_divisibility, 1)
-        height, width = (-(-size // multiple) * multiple for size in image_size)
-        x, y = anchors.get_centers().unbind(dim=1)
-        return (x < width) & (y < height)
+            targets.append(image_targets(matched_idxs, alignment, valid, gt, self.num_classes))
+        return stack_targets(targets)
 
     def losses(
         self,
@@ -261,7 +231,7 @@ class TOOD(DenseDetector):
             ``loss_cls`` and ``loss_box_reg``, each divided by its sum of target weights,
             averaged over the processes.
         """
-        positive = targets.labels != self.num_classes  # (N, R)
+        positive = targets.positive
         cls_targets = torch.zeros_like(pred_logits)
         cls_targets[positive, targets.labels[positive]] = targets.alignment[positive]
         if initial_phase:
@@ -272,7 +242,7 @@ class TOOD(DenseDetector):
                 gamma=self.focal_loss_gamma,
                 reduction="sum",
             )
-            box_weights = self._target_centerness(anchors, targets)
+            box_weights = target_centerness(Boxes.cat(anchors), targets)
         else:
             loss_cls = task_aligned_focal_loss(pred_logits, cls_targets, self.focal_loss_gamma)
             box_weights = targets.alignment[positive]
@@ -296,19 +266,12 @@ class TOOD(DenseDetector):
             pred_centerness: (N, R, 1) logits.
             targets: see :meth:`label_anchors`.
         """
-        positive = targets.labels != self.num_classes
         loss = F.binary_cross_entropy_with_logits(
-            pred_centerness[positive].squeeze(1),
-            self._target_centerness(anchors, targets),
+            pred_centerness[targets.positive].squeeze(1),
+            target_centerness(Boxes.cat(anchors), targets),
             reduction="sum",
         )
-        return loss / _mean_over_processes(positive.sum().to(loss.dtype))
-
-    def _target_centerness(self, anchors: list[Boxes], targets: Targets) -> Tensor:
-        """Centre-ness of the positive anchors in their boxes."""
-        positive = targets.labels != self.num_classes
-        centers = Boxes.cat(anchors).get_centers().expand(len(positive), -1, -1)
-        return centerness(centers[positive], targets.boxes[positive])
+        return loss / _mean_over_processes(targets.positive.sum().to(loss.dtype))
 
     def forward_inference(
         self,
@@ -316,55 +279,23 @@ class TOOD(DenseDetector):
         features: list[Tensor],
         predictions: tuple[list[Tensor], ...],
     ) -> list[Instances]:
-        """Detections of each image, see :meth:`inference_single_image`."""
+        """Detections of each image, see :func:`select_detections`."""
         pred_logits, pred_boxes, *pred_centerness = self._transpose_predictions(predictions)
         pred_scores = [logits.sigmoid() for logits in pred_logits]
-        for level_centerness in pred_centerness:
-            pred_scores = [
-                x * y.sigmoid() for x, y in zip(pred_scores, level_centerness, strict=True)
-            ]
+        for centerness in pred_centerness:
+            pred_scores = [x * y.sigmoid() for x, y in zip(pred_scores, centerness, strict=True)]
         return [
-            self.inference_single_image(
+            select_detections(
                 [scores[i] for scores in pred_scores],
                 [boxes[i] for boxes in pred_boxes],
                 image_size,
+                score_thresh=self.test_score_thresh,
+                topk_candidates=self.test_topk_candidates,
+                nms_thresh=self.test_nms_thresh,
+                max_detections=self.max_detections_per_image,
             )
             for i, image_size in enumerate(images.image_sizes)
         ]
-
-    def inference_single_image(
-        self, pred_scores: list[Tensor], pred_boxes: list[Tensor], image_size: tuple[int, int]
-    ) -> Instances:
-        """Selects, clips and suppresses the dense predictions of one image.
-
-        Args:
-            pred_scores: (Hi * Wi, K) probabilities of each level.
-            pred_boxes: (Hi * Wi, 4) of each level.
-            image_size: (height, width).
-
-        Returns:
-            At most ``max_detections_per_image`` instances with ``pred_boxes``, ``scores``
-            and ``pred_classes``, by falling score.
-        """
-        boxes, scores, classes = [], [], []
-        for level_scores, level_boxes in zip(pred_scores, pred_boxes, strict=True):
-            # A prediction that is not finite is none.
-            finite = level_boxes.isfinite().all(dim=1, keepdim=True)
-            anchor_idxs, class_idxs = torch.nonzero(
-                (level_scores > self.test_score_thresh) & finite, as_tuple=True
-            )
-            kept_scores = level_scores[anchor_idxs, class_idxs]
-            kept_scores, topk = kept_scores.topk(min(self.test_topk_candidates, len(kept_scores)))
-            boxes.append(level_boxes[anchor_idxs[topk]])
-            scores.append(kept_scores)
-            classes.append(class_idxs[topk])
-        boxes, scores, classes = Boxes(cat(boxes)), cat(scores), cat(classes)
-        boxes.clip(image_size)
-        keep = batched_nms(boxes.tensor, scores, classes, self.test_nms_thresh)
-        keep = keep[: self.max_detections_per_image]
-        return Instances(
-            image_size, pred_boxes=boxes[keep], scores=scores[keep], pred_classes=classes[keep]
-        )
 
 
 def _mean_over_processes(normalizer: Tensor) -> Tensor:

@@ -1,0 +1,78 @@
+"""What anchors should predict. N images, R anchors in all levels, K classes."""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from detectron2.structures import Boxes, Instances
+
+from .assigners import BACKGROUND
+from .losses import centerness
+
+
+class Targets(NamedTuple):
+    """Targets of the anchors of one image, (R, ...), or of a batch, (N, R, ...)."""
+
+    labels: Tensor
+    """(N, R) int64, K for background."""
+    boxes: Tensor
+    """(N, R, 4), zero for background."""
+    alignment: Tensor
+    """(N, R) normalised alignment metric, under ATSS 1; zero for background."""
+    positive: Tensor
+    """(N, R) bool, False for background."""
+    valid: Tensor
+    """(N, R) bool, False where the anchor's centre is in the padding of the batch."""
+
+
+def centered_in_image(anchors: Boxes, image_size: tuple[int, int], multiple: int) -> Tensor:
+    """Which anchors have their centre in an image that is padded to a multiple by itself.
+
+    Args:
+        anchors: R anchors.
+        image_size: (height, width) before padding.
+        multiple: what batches are padded to a multiple of.
+
+    Returns:
+        (R,) bool.
+    """
+    height, width = (-(-size // multiple) * multiple for size in image_size)
+    x, y = anchors.get_centers().unbind(dim=1)
+    return (x < width) & (y < height)
+
+
+def image_targets(
+    matched_idxs: Tensor, alignment: Tensor, valid: Tensor, gt: Instances, num_classes: int
+) -> Targets:
+    """Targets of all anchors of an image from the assignment of the valid ones.
+
+    Args:
+        matched_idxs: (valid.sum(),) index of the ground-truth box or ``BACKGROUND``.
+        alignment: (valid.sum(),) zero for background.
+        valid: (R,) bool.
+        gt: instances with ``gt_boxes`` and ``gt_classes``.
+        num_classes: K.
+    """
+    matched = matched_idxs != BACKGROUND
+    matched_idxs = matched_idxs[matched]
+    positive = valid.clone()
+    positive[valid] = matched
+    labels = gt.gt_classes.new_full(valid.shape, num_classes)
+    labels[positive] = gt.gt_classes[matched_idxs]
+    boxes = gt.gt_boxes.tensor.new_zeros(*valid.shape, 4)
+    boxes[positive] = gt.gt_boxes.tensor[matched_idxs]
+    all_alignment = alignment.new_zeros(valid.shape)
+    all_alignment[valid] = alignment
+    return Targets(labels, boxes, all_alignment, positive, valid)
+
+
+def stack_targets(targets: list[Targets]) -> Targets:
+    """Targets of a batch from those of its images."""
+    return Targets(*map(torch.stack, zip(*targets, strict=True)))
+
+
+def target_centerness(anchors: Boxes, targets: Targets) -> Tensor:
+    """Centre-ness of the positive anchors of a batch in their boxes, (number of positives,)."""
+    centers = anchors.get_centers().expand(len(targets.positive), -1, -1)
+    return centerness(centers[targets.positive], targets.boxes[targets.positive])
