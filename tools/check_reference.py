@@ -193,9 +193,13 @@ def check_head(case, meta: dict) -> Deviations:
     check_maps(deviations, case, pred_logits, pred_boxes, meta["strides"])
     for level, stride in enumerate(meta["strides"]):
         with torch.no_grad():
-            inter_features = model.head.interactive_features(features[level])
-            pooled = inter_features.mean(dim=(2, 3), keepdim=True)
-            boxes, offsets = model.head.predict_boxes(inter_features, pooled, anchors[level], level)
+            head = model.head
+            inter_features = head.interactive_features(features[level])
+            box_feature = head.box_decomposition(
+                inter_features, inter_features.mean(dim=(2, 3), keepdim=True)
+            )
+            boxes = head.decode(head.box_reg(box_feature), anchors[level], level)
+            offsets = head.box_alignment(inter_features)
             for name, stage in (
                 ("bbox_unaligned", boxes),
                 ("bbox_raw", sample_sides(boxes, offsets)),

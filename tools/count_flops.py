@@ -6,11 +6,13 @@ A multiplication with its addition counts once, as in the paper's tables and in 
 
 import argparse
 import math
+import os
 
 import torch
 
 from detectron2.utils.analysis import FlopCountAnalysis
 from tood_d2 import model_zoo
+from tood_d2.engine import build_model, load_config
 
 
 def deform_conv_flops(inputs, outputs) -> int:
@@ -21,7 +23,10 @@ def deform_conv_flops(inputs, outputs) -> int:
 
 def count(name: str, height: int, width: int) -> tuple[int, float, float]:
     """Parameters, GFLOPs in all and in the head, for one image of the given size."""
-    model = model_zoo.get(name, device="cpu").eval()
+    if os.path.isfile(name):
+        model = build_model(load_config(name)).cpu().eval()
+    else:
+        model = model_zoo.get(name, device="cpu").eval()
     flops = FlopCountAnalysis(model, [{"image": torch.zeros(3, height, width)}])
     flops.set_op_handle("torchvision::deform_conv2d", deform_conv_flops)
     flops.unsupported_ops_warnings(False).uncalled_modules_warnings(False)
@@ -32,7 +37,7 @@ def count(name: str, height: int, width: int) -> tuple[int, float, float]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("names", nargs="*", help="models, all by default")
+    parser.add_argument("names", nargs="*", help="models or config files, by default the zoo")
     parser.add_argument("--size", nargs=2, type=int, default=(800, 1280), metavar=("H", "W"))
     args = parser.parse_args()
     print("| model | parameters | GFLOPs | of these, head |\n|---|---|---|---|")

@@ -173,8 +173,8 @@ class TaskAlignedHead(DenseHead):
             inter_features = self.interactive_features(feature)
             pooled = inter_features.mean(dim=(2, 3), keepdim=True)
             pred_logits.append(self.predict_logits(inter_features, pooled))
-            boxes, offsets = self.predict_boxes(inter_features, pooled, anchors, level)
-            pred_boxes.append(boxes if offsets is None else align_boxes(boxes, offsets))
+            box_feature = self.box_decomposition(inter_features, pooled)
+            pred_boxes.append(self.predict_boxes(inter_features, box_feature, anchors, level))
         return pred_logits, pred_boxes
 
     def interactive_features(self, feature: Tensor) -> Tensor:
@@ -193,9 +193,10 @@ class TaskAlignedHead(DenseHead):
         return aligned_logits(cls_logits, self.cls_alignment(inter_features))
 
     def predict_boxes(
-        self, inter_features: Tensor, pooled: Tensor, anchors: Boxes, level: int
-    ) -> tuple[Tensor, Tensor | None]:
-        """Boxes before alignment (N, 4, H, W) in pixels and offsets (N, 8, H, W) in cells."""
-        reg = self.box_reg(self.box_decomposition(inter_features, pooled))
-        boxes = self.decode(reg, anchors, level)
-        return boxes, None if self.box_alignment is None else self.box_alignment(inter_features)
+        self, inter_features: Tensor, box_feature: Tensor, anchors: Boxes, level: int
+    ) -> Tensor:
+        """Aligned boxes (N, 4, H, W) in pixels from the task-specific features (N, C, H, W)."""
+        boxes = self.decode(self.box_reg(box_feature), anchors, level)
+        if self.box_alignment is None:
+            return boxes
+        return align_boxes(boxes, self.box_alignment(inter_features))

@@ -1,0 +1,228 @@
+"""analyze_alignment.py on the generated images, for detectors and configs of several kinds."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import pytest
+import torch
+
+from detectron2 import model_zoo
+from detectron2.config import LazyConfig
+from tood_d2.data import register_coco_json
+from tood_d2.engine import Predictor, build_model, load_config
+from tood_d2.engine.config import register_datasets
+
+ROOT = Path(__file__).resolve().parents[2]
+SMALL_CONFIG = str(ROOT / "configs" / "tood_R_18_FPN_small.py")
+
+
+@pytest.fixture
+def tool(load_script, monkeypatch):
+    """The tool as a module, which leaves logging as it is."""
+    tool = load_script("tools/analyze_alignment.py")
+    monkeypatch.setattr(tool, "setup_logger", lambda name: None)
+    return tool
+
+
+@pytest.fixture
+def run(tool, monkeypatch, capsys, tmp_path):
+    """Runs the tool: exit status, standard output, standard error."""
+
+    def _run(config, *opts):
+        output = ["--output", str(tmp_path / "results")]
+        argv = ["analyze_alignment.py", "--config-file", str(config), *output, "--opts", *opts]
+        monkeypatch.setattr(sys, "argv", argv)
+        status = tool.main()
+        return status, *capsys.readouterr()
+
+    return _run
+
+
+def save_weights(cfg, path):
+    """Weights of a model that detects large boxes everywhere."""
+    torch.manual_seed(0)
+    model = build_model(cfg)
+    for name, parameter in model.head.named_parameters():
+        if name in ("cls_logits.bias", "cls_alignment.2.bias"):
+            torch.nn.init.zeros_(parameter)
+        elif name == "box_reg.bias":
+            torch.nn.init.constant_(parameter, 1.0)
+    torch.save({"model": model.state_dict()}, path)
+
+
+@pytest.fixture(scope="module")
+def trained(tiny_overrides, tmp_path_factory):
+    """Folder of a TOOD's config.yaml and model.pth."""
+    folder = tmp_path_factory.mktemp("model")
+    # NMS that suppresses almost nothing, for redundant detections.
+    cfg = load_config(SMALL_CONFIG, [*tiny_overrides, "model.test_nms_thresh=0.95"])
+    register_datasets(cfg)
+    save_weights(cfg, folder / "model.pth")
+    LazyConfig.save(cfg, str(folder / "config.yaml"))
+    return folder
+
+
+def check_results(folder, num_instances):
+    """Reads the JSON file and checks what holds for any detector."""
+    results = json.loads((folder / "alignment.json").read_text())
+    pccs = [x for x in results["instance_pcc"] if x is not None]
+    assert results["num_instances"] == len(results["instance_pcc"]) == num_instances
+    assert results["num_instances_without_pcc"] == num_instances - len(pccs)
+    assert results["pcc"] == pytest.approx(sum(pccs) / len(pccs))
+    assert results["iou"] == pytest.approx(sum(results["instance_iou"]) / num_instances)
+    assert -1 <= results["pcc"] <= 1 and 0 < results["iou"] < 1
+    picture = cv2.imread(str(folder / "alignment.png"))
+    assert picture.shape[1] > picture.shape[0] > 300
+    assert picture.std() > 10
+    return results
+
+
+def iou(a, b):
+    width = min(a[2], b[2]) - max(a[0], b[0])
+    height = min(a[3], b[3]) - max(a[1], b[1])
+    overlap = max(width, 0) * max(height, 0)
+    area = [(x2 - x1) * (y2 - y1) for x1, y1, x2, y2 in (a, b)]
+    return overlap / (sum(area) - overlap)
+
+
+def count_detections(trained, shapes):
+    """Correct, redundant and erroneous detections of a predictor, in pixels of the images."""
+    predictor = Predictor(
+        load_config(str(trained / "config.yaml"), [f"train.init_checkpoint={trained}/model.pth"])
+    )
+    content = json.loads((shapes / "val.json").read_text())
+    ids = sorted(category["id"] for category in content["categories"])
+    correct = redundant = error = 0
+    for image in content["images"]:
+        objects = []
+        for x in content["annotations"]:
+            if x["image_id"] == image["id"]:
+                x1, y1, width, height = x["bbox"]
+                objects.append((ids.index(x["category_id"]), (x1, y1, x1 + width, y1 + height)))
+        found = set()
+        instances = predictor(cv2.imread(str(shapes / "val" / image["file_name"])))
+        for box, cls in zip(
+            instances.pred_boxes.tensor.tolist(), instances.pred_classes.tolist(), strict=True
+        ):
+            overlaps = [(iou(box, gt), i) for i, (c, gt) in enumerate(objects) if c == cls]
+            best, index = max(overlaps, default=(0, None))
+            if best >= 0.5:
+                redundant += index in found
+                correct += index not in found
+                found.add(index)
+            elif best > 0.1:
+                error += 1
+    return {"correct": correct, "redundant": redundant, "error": error}
+
+
+def test_tood(trained, shapes, tmp_path):
+    tool, config = ROOT / "tools" / "analyze_alignment.py", trained / "config.yaml"
+    command = [sys.executable, str(tool), "--config-file", str(config), "--output", "results"]
+    command += ["--opts", f"train.init_checkpoint={trained}/model.pth"]
+    result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300)
+    assert result.returncode == 0, result.stderr
+    num_instances = len(json.loads((shapes / "val.json").read_text())["annotations"])
+    results = check_results(tmp_path / "results", num_instances)
+    counts = count_detections(trained, shapes)
+    assert min(counts.values()) > 0
+    assert {key: results[key] for key in counts} == counts
+    header, _, row = result.stdout.strip().splitlines()[-3:]
+    columns = [[x.strip() for x in line.strip("|").split("|")] for line in (header, row)]
+    assert dict(zip(*columns, strict=True)) == {
+        "PCC (top-50)": f"{results['pcc']:.3f}",
+        "IoU (top-10)": f"{results['iou']:.3f}",
+        "#Correct boxes": str(counts["correct"]),
+        "#Redundant boxes": str(counts["redundant"]),
+        "#Error boxes": str(counts["error"]),
+        "#Instances": str(num_instances),
+    }
+
+
+def test_lazy_config_of_another_detector(run, trained, shapes, tmp_path):
+    config = tmp_path / "fcos.py"
+    config.write_text(f"""
+from detectron2 import model_zoo
+from detectron2.config import LazyConfig
+
+model = model_zoo.get_config("common/models/fcos.py").model
+model.head.conv_dims = [64]
+model.head.prior_prob = 0.5
+cfg = LazyConfig.load({str(trained / "config.yaml")!r})
+dataloader, dataset, train = cfg.dataloader, cfg.dataset, cfg.train
+dataloader.test.mapper.image_format = "BGR"
+""")
+    cfg = load_config(str(config))
+    register_datasets(cfg)
+    save_weights(cfg, tmp_path / "fcos.pth")
+    status, _, errors = run(config, f"train.init_checkpoint={tmp_path}/fcos.pth")
+    assert status == 0, errors
+    num_instances = len(json.loads((shapes / "val.json").read_text())["annotations"])
+    check_results(tmp_path / "results", num_instances)
+
+
+def test_yaml_config_of_another_detector(run, shapes, tmp_path):
+    json_file = f"{shapes}/val.json"
+    register_coco_json(json_file, f"{shapes}/val")
+    options = {
+        "DATASETS.TEST": f"('{json_file}',)",
+        "DATALOADER.NUM_WORKERS": "0",
+        "INPUT.MIN_SIZE_TEST": "96",
+        "MODEL.DEVICE": "cpu",
+        "MODEL.RETINANET.NUM_CLASSES": "4",
+        "MODEL.RETINANET.NUM_CONVS": "1",
+        "MODEL.RETINANET.PRIOR_PROB": "0.5",
+        "MODEL.WEIGHTS": f"{tmp_path}/retinanet.pth",
+    }
+    opts = [x for option in options.items() for x in option]
+    config = model_zoo.get_config_file("COCO-Detection/retinanet_R_50_FPN_1x.yaml")
+    save_weights(load_config(config, opts), tmp_path / "retinanet.pth")
+    status, _, errors = run(config, *opts)
+    assert status == 0, errors
+    num_instances = len(json.loads(Path(json_file).read_text())["annotations"])
+    check_results(tmp_path / "results", num_instances)
+
+
+class TestBadInput:
+    @pytest.fixture
+    def fails(self, run):
+        """Runs the tool, which must fail with a message that has this text."""
+
+        def _fails(text, *args):
+            status, _, errors = run(*args)
+            assert status == 2
+            assert errors.splitlines()[-1].startswith("analyze_alignment.py: ")
+            assert text in errors.splitlines()[-1]
+
+        return _fails
+
+    def test_config_file(self, fails):
+        fails("nowhere.py", "nowhere.py")
+
+    def test_option(self, fails, trained):
+        fails("train.init_chekpoint", trained / "config.yaml", "train.init_chekpoint=x.pth")
+
+    def test_weights(self, fails, trained):
+        fails("train.init_checkpoint", trained / "config.yaml", "train.init_checkpoint=")
+        fails("nowhere.pth", trained / "config.yaml", "train.init_checkpoint=nowhere.pth")
+
+    def test_data(self, fails, trained):
+        fails("nowhere.json", trained / "config.yaml", "dataset.test_json=nowhere.json")
+        yaml = ROOT / "configs" / "tood_R_50_FPN_1x.yaml"
+        fails("'nowhere' is not registered", yaml, "DATASETS.TEST", "('nowhere',)")
+
+    def test_model_that_is_not_dense(self, fails, shapes):
+        json_file = f"{shapes}/val.json"
+        register_coco_json(json_file, f"{shapes}/val")
+        config = model_zoo.get_config_file("COCO-Detection/rpn_R_50_FPN_1x.yaml")
+        opts = ["DATASETS.TEST", f"('{json_file}',)", "DATALOADER.NUM_WORKERS", "0"]
+        fails("ProposalNetwork", config, *opts)
+
+    def test_output(self, tool, monkeypatch, capsys, trained, tmp_path):
+        (tmp_path / "file").write_text("")
+        argv = ["analyze_alignment.py", "--config-file", str(trained / "config.yaml")]
+        monkeypatch.setattr(sys, "argv", [*argv, "--output", f"{tmp_path}/file"])
+        assert tool.main() == 2
+        assert f"{tmp_path}/file" in capsys.readouterr().err
