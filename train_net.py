@@ -9,9 +9,15 @@ from detectron2.config import CfgNode
 from detectron2.engine import default_argument_parser, default_setup, launch
 from detectron2.utils import comm
 from detectron2.utils.logger import setup_logger
-from tood_d2.engine import Trainer, build_model, evaluate, load_config, train
-from tood_d2.engine.checkpointing import load_trained_weights
-from tood_d2.engine.config import register_datasets
+from tood_d2.engine import (
+    Trainer,
+    build_model,
+    evaluate,
+    load_config,
+    load_weights,
+    register_datasets,
+    train,
+)
 
 
 def main(args):
@@ -23,10 +29,8 @@ def main_yaml(cfg, args):
     cfg.freeze()
     setup(cfg, cfg.OUTPUT_DIR, args)
     if args.eval_only:
-        model = Trainer.build_model(cfg)
         resume_dir = cfg.OUTPUT_DIR if args.resume else ""
-        load_trained_weights(model, cfg.MODEL.WEIGHTS, "MODEL.WEIGHTS", resume_dir)
-        return Trainer.test(cfg, model)
+        return Trainer.test(cfg, load_weights(build_model(cfg), cfg, resume_dir))
     trainer = Trainer(cfg)
     trainer.resume_or_load(resume=args.resume)
     return trainer.train()
@@ -36,11 +40,8 @@ def main_lazy(cfg, args):
     register_datasets(cfg)
     setup(cfg, cfg.train.output_dir, args)
     if args.eval_only:
-        model = build_model(cfg)
         resume_dir = cfg.train.output_dir if args.resume else ""
-        weights = cfg.train.init_checkpoint
-        load_trained_weights(model, weights, "train.init_checkpoint", resume_dir)
-        return evaluate(cfg, model)
+        return evaluate(cfg, load_weights(build_model(cfg), cfg, resume_dir))
     return train(cfg, resume=args.resume)
 
 

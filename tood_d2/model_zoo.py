@@ -8,8 +8,7 @@ from torch import nn
 
 from detectron2.config import CfgNode
 
-from .engine import build_model, load_config
-from .engine.checkpointing import load_trained_weights
+from .engine import build_model, load_config, load_weights
 
 # In a checkout the configs lie beside the package, installed they lie inside.
 _FOLDERS = (Path(__file__).parent / "configs", Path(__file__).parents[1] / "configs")
@@ -73,7 +72,5 @@ def get(name: str, trained: bool = False, device: str | None = None) -> nn.Modul
     cfg = get_config(name, trained)
     model = build_model(cfg)
     if trained:
-        yaml = isinstance(cfg, CfgNode)
-        path = cfg.MODEL.WEIGHTS if yaml else cfg.train.init_checkpoint
-        load_trained_weights(model, path, key=name)
+        load_weights(model, cfg).train()
     return model if device is None else model.to(device)

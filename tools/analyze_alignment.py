@@ -17,13 +17,9 @@ from omegaconf.errors import OmegaConfBaseException
 from torch import nn
 from tqdm import tqdm
 
-from detectron2.config import CfgNode, instantiate
-from detectron2.data import DatasetMapper, build_detection_test_loader
-from detectron2.data.detection_utils import build_augmentation
+from detectron2.data import build_detection_test_loader
 from detectron2.utils.logger import setup_logger
-from tood_d2.engine import build_model, load_config
-from tood_d2.engine.checkpointing import load_trained_weights
-from tood_d2.engine.config import register_datasets
+from tood_d2.engine import annotated_test_data, build_model, load_config, load_weights
 from tood_d2.evaluation import AlignmentEvaluator, check_supported, dense_predictions
 
 COLUMNS = {
@@ -40,25 +36,11 @@ MAX_POINTS = 5000
 def load(config_file: str, opts: list[str]) -> tuple[nn.Module, Iterable[list[dict]]]:
     """The trained model of a config and its test data, with ground truth."""
     cfg = load_config(config_file, opts)
-    if isinstance(cfg, CfgNode):
-        weights, key = cfg.MODEL.WEIGHTS, "MODEL.WEIGHTS"
-        # A mapper for testing would drop the ground truth.
-        mapper = DatasetMapper(
-            is_train=True,
-            augmentations=build_augmentation(cfg, is_train=False),
-            image_format=cfg.INPUT.FORMAT,
-        )
-        loader = build_detection_test_loader(cfg, cfg.DATASETS.TEST, mapper=mapper)
-    else:
-        weights, key = cfg.train.init_checkpoint, "train.init_checkpoint"
-        if "dataset" in cfg:
-            register_datasets(cfg)
-        cfg.dataloader.test.mapper.is_train = True
-        loader = instantiate(cfg.dataloader.test)
-    model = build_model(cfg).eval()
+    records, mapper = annotated_test_data(cfg)
+    model = build_model(cfg)
     check_supported(model)
-    load_trained_weights(model, weights, key)
-    return model, loader
+    load_weights(model, cfg)
+    return model, build_detection_test_loader(records, mapper=mapper)
 
 
 @torch.no_grad()

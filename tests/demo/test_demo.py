@@ -10,7 +10,7 @@ import torch
 
 from detectron2.config import LazyConfig
 from tood_d2.engine import build_model, load_config
-from tood_d2.engine.config import register_datasets
+from tood_d2.engine.datasets import register_datasets
 
 ROOT = Path(__file__).resolve().parents[2]
 

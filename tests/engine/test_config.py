@@ -5,7 +5,7 @@ import pytest
 
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from tood_d2.engine import load_config
-from tood_d2.engine.config import class_names, register_datasets
+from tood_d2.engine.datasets import class_names, register_datasets
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 LAZY = str(CONFIGS / "tood_R_18_FPN_small.py")

@@ -1,6 +1,19 @@
+from .checkpointing import load_weights
 from .config import build_model, load_config
+from .datasets import annotated_test_data, class_names, register_datasets
 from .evaluation import evaluate
 from .predictor import Predictor
 from .training import Trainer, train
 
-__all__ = ["Predictor", "Trainer", "build_model", "evaluate", "load_config", "train"]
+__all__ = [
+    "Predictor",
+    "Trainer",
+    "annotated_test_data",
+    "build_model",
+    "class_names",
+    "evaluate",
+    "load_config",
+    "load_weights",
+    "register_datasets",
+    "train",
+]

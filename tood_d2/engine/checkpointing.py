@@ -1,8 +1,14 @@
-"""Loading of weights that have to be complete."""
+"""Models with trained weights, which have to be complete."""
 
+from omegaconf import DictConfig
 from torch import nn
 
 from detectron2.checkpoint import DetectionCheckpointer
+from detectron2.config import CfgNode
+
+
+class _IncompatibleWeights(ValueError):
+    """Parameters that a checkpoint lacks or has in another shape."""
 
 
 class _CompleteCheckpointer(DetectionCheckpointer):
@@ -10,7 +16,9 @@ class _CompleteCheckpointer(DetectionCheckpointer):
         super()._log_incompatible_keys(incompatible)
         misshapen = [name for name, *_ in incompatible.incorrect_shapes]
         if incompatible.missing_keys or misshapen:
-            raise ValueError(f"missing {incompatible.missing_keys}, of another shape {misshapen}")
+            raise _IncompatibleWeights(
+                f"missing {incompatible.missing_keys}, of another shape {misshapen}"
+            )
 
 
 def load_trained_weights(model: nn.Module, path: str, key: str, resume_dir: str = "") -> None:
@@ -37,8 +45,30 @@ def load_trained_weights(model: nn.Module, path: str, key: str, resume_dir: str 
         checkpointer.load(path)
     except AssertionError as error:
         raise FileNotFoundError(f"{path} ({key}): no such file") from error
-    except ValueError as error:
+    except _IncompatibleWeights as error:
         raise ValueError(
             f"{path} ({key}) does not fit the model: {error}. Weights of the official code or of "
             "MMDetection have to be converted by tools/convert_checkpoint.py"
         ) from error
+
+
+def load_weights(model: nn.Module, cfg: CfgNode | DictConfig, resume_dir: str = "") -> nn.Module:
+    """Loads the trained weights of a config into its model.
+
+    Args:
+        model: of the config.
+        cfg: names the weights in ``MODEL.WEIGHTS`` or ``train.init_checkpoint``.
+        resume_dir: see :func:`load_trained_weights`.
+
+    Returns:
+        The model, in evaluation mode.
+
+    Raises:
+        FileNotFoundError, ValueError: see :func:`load_trained_weights`.
+    """
+    if isinstance(cfg, CfgNode):
+        path, key = cfg.MODEL.WEIGHTS, "MODEL.WEIGHTS"
+    else:
+        path, key = cfg.train.init_checkpoint, "train.init_checkpoint"
+    load_trained_weights(model, path, key, resume_dir)
+    return model.eval()

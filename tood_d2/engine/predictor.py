@@ -9,8 +9,9 @@ from detectron2.config import CfgNode, instantiate
 from detectron2.data.detection_utils import build_augmentation
 from detectron2.structures import Instances
 
-from .checkpointing import load_trained_weights
-from .config import build_model, class_names
+from .checkpointing import load_weights
+from .config import build_model
+from .datasets import class_names
 
 
 class Predictor:
@@ -30,18 +31,16 @@ class Predictor:
             cfg: names the weights in ``MODEL.WEIGHTS`` or ``train.init_checkpoint``.
 
         Raises:
-            FileNotFoundError, ValueError: see :func:`load_trained_weights`.
+            FileNotFoundError, ValueError: see :func:`load_weights`.
         """
-        self.model = build_model(cfg).eval()
+        self.model = load_weights(build_model(cfg), cfg)
         if isinstance(cfg, CfgNode):
             augmentations = build_augmentation(cfg, is_train=False)
             self.input_format = cfg.INPUT.FORMAT
-            load_trained_weights(self.model, cfg.MODEL.WEIGHTS, "MODEL.WEIGHTS")
         else:
             mapper = cfg.dataloader.test.mapper
             augmentations = [instantiate(x) for x in mapper.augmentations]
             self.input_format = mapper.image_format
-            load_trained_weights(self.model, cfg.train.init_checkpoint, "train.init_checkpoint")
         self.augmentation = T.AugmentationList(augmentations)
         self.class_names = class_names(cfg)
 
