@@ -9,7 +9,6 @@ bit for bit.
 
 import argparse
 import json
-import os
 import sys
 from pathlib import Path
 
@@ -306,5 +305,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    os.environ.setdefault("PYTHONWARNINGS", "ignore")
     sys.exit(main())

@@ -59,18 +59,34 @@ def test_a_damaged_download_is_removed(model, publish, cache):
     assert not list(cache.rglob("*.pth"))
 
 
-def test_no_network(monkeypatch, cache):
+@pytest.mark.parametrize(
+    ("handler", "kind", "name", "url"),
+    [
+        (
+            catalog._TrainedModels(),
+            "tood",
+            "tood_R_50_FPN_1x",
+            catalog.TRAINED_MODELS["tood_R_50_FPN_1x"],
+        ),
+        (
+            catalog._TorchvisionBackbones(),
+            "torchvision",
+            "resnet101",
+            torchvision.models.ResNet101_Weights.IMAGENET1K_V1.url,
+        ),
+    ],
+)
+def test_no_network(monkeypatch, cache, handler, kind, name, url):
     def fail(url, **_):
         raise OSError("no route to host")
 
     monkeypatch.setattr(catalog.PathManager, "get_local_path", fail)
-    handler = catalog._TrainedModels()
     with pytest.raises(FileNotFoundError) as info:
-        handler._get_local_path("tood://tood_R_50_FPN_1x")
+        handler._get_local_path(f"{kind}://{name}")
     message = str(info.value)
     assert "no route to host" in message
-    assert catalog.TRAINED_MODELS["tood_R_50_FPN_1x"] in message
-    target = cache / "tood_d2" / "tood" / "tood_R_50_FPN_1x.pth"
+    assert url in message
+    target = cache / "tood_d2" / kind / f"{name}.pth"
     assert f"tools/convert_checkpoint.py DOWNLOADED_FILE {target}" in message
 
 

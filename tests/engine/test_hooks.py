@@ -5,6 +5,7 @@ import pytest
 from torch import nn
 
 from tood_d2.engine.hooks import PhaseHook, build_hooks
+from tood_d2.modeling.meta_arch import ALWAYS
 
 
 @pytest.fixture
@@ -50,6 +51,12 @@ def test_a_run_resumed_in_the_second_phase(messages, start):
 def test_no_initial_phase(messages):
     run(PhaseHook(0), start=0, end=2)
     assert said(messages) == ["Iteration 0: task alignment learning."]
+    assert not said(messages, logging.WARNING)
+
+
+def test_an_initial_phase_for_all_of_training(messages):
+    run(PhaseHook(ALWAYS), start=0, end=2)
+    assert said(messages) == ["Iteration 0: ATSS assignment throughout."]
     assert not said(messages, logging.WARNING)
 
 

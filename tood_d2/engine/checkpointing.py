@@ -1,4 +1,4 @@
-"""Models with trained weights, which have to be complete."""
+"""Loading of trained weights, which have to be complete."""
 
 from omegaconf import DictConfig
 from torch import nn

@@ -61,10 +61,14 @@ def dense_predictions(model: DenseDetector, batched_inputs: list[dict]) -> list[
 def check_supported(model: nn.Module) -> None:
     """Raises a TypeError unless :func:`scores_and_boxes` knows the type of the model."""
     if scores_and_boxes.dispatch(type(model)) is scores_and_boxes.dispatch(object):
-        raise TypeError(
-            f"the dense predictions of {type(model).__name__} are not known: register a function "
-            "for them with tood_d2.evaluation.scores_and_boxes.register"
-        )
+        raise _unknown_type(model)
+
+
+def _unknown_type(model: nn.Module) -> TypeError:
+    return TypeError(
+        f"the dense predictions of {type(model).__name__} are not known: register a function "
+        "for them with tood_d2.evaluation.scores_and_boxes.register"
+    )
 
 
 @singledispatch
@@ -83,8 +87,11 @@ def scores_and_boxes(
     Returns:
         scores: L tensors (N, Hi * Wi * Ai, K), see :class:`DensePredictions`.
         boxes: L tensors (N, Hi * Wi * Ai, 4).
+
+    Raises:
+        TypeError: on a model of another type.
     """
-    raise NotImplementedError(type(model).__name__)
+    raise _unknown_type(model)
 
 
 @scores_and_boxes.register
