@@ -13,7 +13,7 @@ from detectron2.modeling.meta_arch.fcos import FCOS, FCOSHead
 from detectron2.modeling.meta_arch.retinanet import RetinaNet, RetinaNetHead
 from detectron2.structures import Boxes, Instances
 from tood_d2.evaluation import dense_predictions, scores_and_boxes
-from tood_d2.modeling import TOOD, ParallelHead
+from tood_d2.modeling import TOOD, FoveaBox, ParallelHead
 
 STRIDES = (8, 16, 32)
 NUM_CLASSES = 3
@@ -58,6 +58,8 @@ def build(tiny_tood, anchor_generator):
         }
         if name == "fcos":
             return FCOS(head=FCOSHead(**head), **settings)
+        if name == "foveabox":
+            return FoveaBox(head=RetinaNetHead(num_anchors=1, **head), **settings)
         return RetinaNet(
             head=RetinaNetHead(num_anchors=2, **head),
             anchor_generator=DefaultAnchorGenerator(

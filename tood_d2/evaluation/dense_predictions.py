@@ -13,7 +13,7 @@ from detectron2.modeling.meta_arch.dense_detector import DenseDetector, permute_
 from detectron2.modeling.meta_arch.fcos import FCOS
 from detectron2.modeling.meta_arch.retinanet import RetinaNet
 
-from ..modeling import TOOD
+from ..modeling import TOOD, FoveaBox
 
 
 class DensePredictions(NamedTuple):
@@ -34,8 +34,8 @@ def dense_predictions(model: DenseDetector, batched_inputs: list[dict]) -> list[
     """Runs a detector up to its dense predictions.
 
     Args:
-        model: TOOD, FCOS, RetinaNet or a type registered with :func:`scores_and_boxes`; in
-            evaluation mode.
+        model: TOOD, FCOS, FoveaBox, RetinaNet or a type registered with
+            :func:`scores_and_boxes`; in evaluation mode.
         batched_inputs: N dicts with "image", (C, H, W), see ``DenseDetector.forward``.
 
     Raises:
@@ -103,8 +103,9 @@ def _(model: TOOD, features, predictions):
     return scores, [permute_to_N_HWA_K(x, 4) for x in boxes]
 
 
-@scores_and_boxes.register
-def _(model: RetinaNet, features, predictions):
+@scores_and_boxes.register(FoveaBox)
+@scores_and_boxes.register(RetinaNet)
+def _(model, features, predictions):
     logits, deltas = predictions
     return _sigmoid(logits, model.num_classes), _apply_deltas(model, features, deltas)
 

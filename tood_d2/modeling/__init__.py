@@ -1,14 +1,17 @@
 from .assigners import ATSSAssigner, TaskAlignedAssigner
 from .backbone import build_fpn, build_resnet, build_tood_resnet_fpn_backbone
-from .heads import ParallelHead, TaskAlignedFCOSHead, TaskAlignedHead
+from .foveabox import FoveaBox, LogDistanceTransform
+from .heads import ParallelHead, TaskAlignedDeltaHead, TaskAlignedHead
 from .meta_arch import TOOD
 
 __all__ = [
     "ATSSAssigner",
+    "FoveaBox",
+    "LogDistanceTransform",
     "ParallelHead",
     "TOOD",
     "TaskAlignedAssigner",
-    "TaskAlignedFCOSHead",
+    "TaskAlignedDeltaHead",
     "TaskAlignedHead",
     "build_fpn",
     "build_resnet",

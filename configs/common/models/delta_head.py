@@ -1,13 +1,13 @@
-"""The task-aligned head in Detectron2's FCOS, in place of the parallel one."""
+"""The task-aligned head in other detectors, in place of the parallel one."""
 
 from detectron2.config import LazyCall as L
 from detectron2.modeling.anchor_generator import DefaultAnchorGenerator
-from tood_d2.modeling import TaskAlignedFCOSHead
+from tood_d2.modeling import TaskAlignedDeltaHead
 
 
-def use_task_aligned_head(model, conv_dim):
+def use_task_aligned_head(model, conv_dim, box2box_transform, **settings):
     strides = [8, 16, 32, 64, 128]
-    model.head = L(TaskAlignedFCOSHead)(
+    model.head = L(TaskAlignedDeltaHead)(
         in_channels=conv_dim,
         num_classes="${..num_classes}",
         # The anchors that FCOS makes for itself.
@@ -17,5 +17,7 @@ def use_task_aligned_head(model, conv_dim):
             strides=strides,
             offset=0.5,
         ),
+        box2box_transform=box2box_transform,
         conv_dim=conv_dim,
+        **settings,
     )
