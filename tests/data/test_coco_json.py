@@ -92,3 +92,37 @@ def test_not_json(write, tmp_path):
     (tmp_path / "text.json").write_text("{not json")
     with pytest.raises(ValueError, match="text.json is not JSON"):
         register_coco_json(str(tmp_path / "text.json"), images)
+
+
+def box(id_, *bbox):
+    return {"id": id_, "image_id": 7, "category_id": 9, "bbox": bbox, "area": 1, "iscrowd": 0}
+
+
+def test_fatal_problems_are_listed(write):
+    boxes = [box(i, 1, 2, float("nan"), 4) for i in range(1, 8)]
+    json_file, images = write(annotations=boxes)
+    with pytest.raises(ValueError, match=r"and 2 more \(tools/dataset.py check") as info:
+        register_coco_json(json_file, images)
+    named = [i for i in range(1, 8) if f"{json_file}: annotation {i}: box" in str(info.value)]
+    assert named == [1, 2, 3, 4, 5]
+    assert json_file not in DatasetCatalog
+
+
+def test_other_problems_are_counted_in_one_warning(write, caplog):
+    boxes = [box(1, 1, 2, 3, 4), box(2, 1, 2, 0, 4), box(3, 1, 2, 0, 5), box(4, 60, 2, 3, 4)]
+    json_file, images = write(annotations=boxes)
+    register_coco_json(json_file, images)
+    (message,) = [x.message for x in caplog.records if x.name == "tood_d2.data.coco_json"]
+    assert json_file in message and "tools/dataset.py check" in message
+    assert "empty-box (2), outside-box (1)" in message
+
+
+def test_good_data_cause_no_warning(write, caplog):
+    register_coco_json(*write(annotations=[box(1, 1, 2, 3, 4)]))
+    assert not [x for x in caplog.records if x.name == "tood_d2.data.coco_json"]
+
+
+def test_data_without_boxes(write):
+    json_file, images = write(annotations=[])
+    register_coco_json(json_file, images)
+    assert DatasetCatalog.get(json_file)[0]["annotations"] == []

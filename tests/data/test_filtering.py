@@ -85,3 +85,11 @@ def test_nothing_left_is_an_error(register):
     name = register((64, 64, []))
     with pytest.raises(ValueError, match=name):
         get_training_dicts(name)
+
+
+def test_labels_beyond_the_classes_are_refused(register):
+    name = register((64, 64, [GOOD]), (64, 64, [GOOD, GOOD]))
+    DatasetCatalog.get(name)[1]["annotations"][1]["category_id"] = 3
+    assert len(kept(name)) == len(kept(name, num_classes=4)) == 2
+    with pytest.raises(ValueError, match=r"1\.png in filtering_.*label 3.*3 classes.*0 to 2"):
+        kept(name, num_classes=3)

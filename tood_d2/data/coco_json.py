@@ -1,17 +1,19 @@
 """Data sets in COCO's JSON form, registered by their files."""
 
 import json
+import logging
 import os
+from collections import Counter
 
 from detectron2.data import DatasetCatalog, Metadata, MetadataCatalog
 from detectron2.data.datasets import load_coco_json
 
-_FIELDS = {
-    "images": {"id", "file_name", "width", "height"},
-    "annotations": {"id", "image_id", "category_id", "bbox"},
-    "categories": {"id", "name"},
-}
-"""What the items of a JSON file in COCO's form have at least."""
+from .checking import check_annotations
+
+MAX_NAMED = 5  # problems
+_HINT = "tools/dataset.py check shows all of them and --fix solves many"
+
+logger = logging.getLogger(__name__)
 
 
 def _check(json_file: str, image_root: str) -> None:
@@ -26,19 +28,16 @@ def _check(json_file: str, image_root: str) -> None:
             content = json.load(f)
         except ValueError as error:
             raise ValueError(f"{json_file} is not JSON: {error}") from error
-    for key in _FIELDS:
-        if not isinstance(content, dict) or not isinstance(content.get(key), list):
-            raise ValueError(f"{json_file} is not in COCO's form: it has no list {key!r}")
-    for key in ("images", "categories"):
-        if not content[key]:
-            raise ValueError(f"{json_file}: {key!r} is empty")
-    for key, fields in _FIELDS.items():
-        for item in content[key]:
-            missing = fields - item.keys()
-            if missing:
-                raise ValueError(
-                    f"{json_file}: {item} in {key!r} has no {', '.join(sorted(missing))}"
-                )
+    # Whether there is a box to train on is asked when it is known that the data are for training.
+    problems = check_annotations(content, json_file, training=False)
+    fatal = [f"{x.where}: {x.message}" for x in problems if x.fatal]
+    if fatal:
+        rest = f"; and {len(fatal) - MAX_NAMED} more" if len(fatal) > MAX_NAMED else ""
+        raise ValueError("; ".join(fatal[:MAX_NAMED]) + rest + f" ({_HINT})")
+    if problems:
+        kinds = Counter(x.kind for x in problems)
+        counts = ", ".join(f"{kind} ({number})" for kind, number in kinds.items())
+        logger.warning(f"{json_file} has problems: {counts}; {_HINT}")
     for image in content["images"]:
         path = os.path.join(image_root, image["file_name"])
         if not os.path.isfile(path):
@@ -60,7 +59,8 @@ def register_coco_json(json_file: str, image_root: str) -> Metadata:
 
     Raises:
         FileNotFoundError: if the file, the folder or an image is missing.
-        ValueError: if the file is not in COCO's form.
+        ValueError: if the file is not in COCO's form or has problems that would spoil training;
+            lesser ones are logged.
     """
     if json_file not in DatasetCatalog:
         _check(json_file, image_root)

@@ -23,7 +23,9 @@ def _has_extent(annotation: dict, image: dict) -> bool:
     return large and visible_width > 0 and visible_height > 0
 
 
-def get_training_dicts(names: str | Sequence[str], filter_empty: bool = True) -> list[dict]:
+def get_training_dicts(
+    names: str | Sequence[str], filter_empty: bool = True, num_classes: int | None = None
+) -> list[dict]:
     """Detectron2's dataset dicts, filtered like the official training data.
 
     Left out are boxes with a side under 1 pixel or outside of their image, images with a
@@ -32,15 +34,23 @@ def get_training_dicts(names: str | Sequence[str], filter_empty: bool = True) ->
     Args:
         names: of registered data sets.
         filter_empty: whether to leave out images without boxes.
+        num_classes: of the model, if known.
 
     Raises:
-        ValueError: if no image remains.
+        ValueError: if no image remains or a label is beyond the model's classes.
     """
     images, num_dropped = [], 0
     for image in get_detection_dataset_dicts(names, filter_empty=False):
         if min(image["width"], image["height"]) < MIN_IMAGE_SIDE:
             continue
         annotations = [x for x in image["annotations"] if _has_extent(x, image)]
+        largest = max((x["category_id"] for x in annotations), default=-1)
+        if num_classes is not None and largest >= num_classes:
+            raise ValueError(
+                f"{image['file_name']} in {names} has an object with the label {largest}, but the "
+                f"model's {num_classes} classes are 0 to {num_classes - 1}: set "
+                "MODEL.TOOD.NUM_CLASSES (YAML) or model.num_classes to the data's"
+            )
         num_dropped += len(image["annotations"]) - len(annotations)
         images.append({**image, "annotations": annotations})
     if num_dropped:

@@ -1,0 +1,157 @@
+"""Data sets in Pascal VOC's form."""
+
+import math
+import re
+from pathlib import Path
+from xml.etree import ElementTree
+
+from .labelled_images import (
+    IMAGE_SUFFIXES,
+    Conversion,
+    LabelledImage,
+    Progress,
+    find_images,
+    read_lines,
+    read_size,
+    to_coco,
+)
+
+_CLASS_FILE_LINE = re.compile(r"\S+\s+(-1|0|1)")
+
+
+def convert_voc(
+    root: str | Path,
+    one_based: bool = True,
+    keep_difficult: bool = True,
+    progress: Progress = iter,
+) -> Conversion:
+    """Converts a folder with ``Annotations``, ``JPEGImages`` and, maybe, ``ImageSets/Main``.
+
+    Each file of ``ImageSets/Main`` that lists images is a split, not those that tell for one class
+    which images have it. Without any, all images are the split "all". An image without XML file
+    has no objects. Classes are sorted by name.
+
+    Args:
+        root: the folder.
+        one_based: whether boxes are VOC's pixel indices, which count from 1 and include the last
+            pixel. Many exports count from 0 and exclude the last one.
+        keep_difficult: whether to keep objects marked as difficult.
+        progress: wraps the list of images, to show how far the conversion is.
+
+    Raises:
+        FileNotFoundError: if a folder or an image is missing.
+        ValueError: if there is no image or a file is malformed.
+    """
+    root = Path(root)
+    for folder in (root / "Annotations", root / "JPEGImages"):
+        if not folder.is_dir():
+            raise FileNotFoundError(f"{folder}: no such folder, is {root} in Pascal VOC's form?")
+    images: dict[str, list[Path]] = {}
+    for path in find_images(root / "JPEGImages"):
+        images.setdefault(path.stem, []).append(path)
+    splits = _voc_splits(root / "ImageSets" / "Main")
+    if not splits:
+        stems = {*images, *(path.stem for path in (root / "Annotations").glob("*.xml"))}
+        splits = {"all": dict.fromkeys(sorted(stems), str(root))}
+    where = {stem: place for places in splits.values() for stem, place in places.items()}
+    if not where:
+        raise ValueError(f"{root} has no images")
+    labelled = {
+        stem: _read_voc_image(root, stem, images, where[stem], one_based, keep_difficult)
+        for stem in progress(list(where))
+    }
+    names = sorted({name for image in labelled.values() for name, _ in image.objects})
+    image_root = root / "JPEGImages"
+    contents = {
+        split: to_coco([labelled[stem] for stem in stems], names, image_root)
+        for split, stems in splits.items()
+    }
+    return Conversion(image_root, contents)
+
+
+def _voc_splits(folder: Path) -> dict[str, dict[str, str]]:
+    """Names of the images in each split, with the place that lists them."""
+    splits = {}
+    for path in sorted(folder.glob("*.txt")):
+        lines = read_lines(path)
+        if not lines or all(_CLASS_FILE_LINE.fullmatch(line) for line in lines.values()):
+            continue
+        splits[path.stem] = {}
+        for number, line in lines.items():
+            name = Path(line)  # some tools write file names
+            stem = name.stem if name.suffix.lower() in IMAGE_SUFFIXES else line
+            splits[path.stem][stem] = f"{path}, line {number}"
+    return splits
+
+
+class _NoDoctype(ElementTree.TreeBuilder):
+    """Refuses document types, as only they can define entities, which can grow without limit."""
+
+    def doctype(self, *args) -> None:
+        raise ValueError("it has a DOCTYPE, which annotations have no use for: remove it")
+
+
+def _read_voc_image(
+    root: Path,
+    stem: str,
+    images: dict[str, list[Path]],
+    where: str,
+    one_based: bool,
+    keep_difficult: bool,
+) -> LabelledImage:
+    xml_file = root / "Annotations" / f"{stem}.xml"
+    if not xml_file.is_file():
+        path = _choose_image(images.get(stem, []), "", f"{where}: {stem!r}")
+        return LabelledImage(path, read_size(path), [])
+    try:
+        tree = ElementTree.parse(xml_file, ElementTree.XMLParser(target=_NoDoctype()))
+    except (ElementTree.ParseError, LookupError, ValueError) as error:
+        raise ValueError(f"{xml_file} cannot be read as XML: {error}") from error
+    name = (tree.findtext("filename") or "").strip()
+    path = _choose_image(images.get(stem, []), name, str(xml_file))
+    size = [
+        _voc_number(tree.getroot(), f"size/{side}", xml_file, 0) for side in ("width", "height")
+    ]
+    objects = []
+    for number, item in enumerate(tree.findall("object"), start=1):
+        where = f"{xml_file}, object {number}"
+        class_name = (item.findtext("name") or "").strip()
+        if not class_name:
+            raise ValueError(f"{where} has no <name>")
+        if keep_difficult or not _voc_number(item, "difficult", where, 0):
+            objects.append((class_name, _voc_box(item, where, one_based)))
+    size = (int(size[0]), int(size[1])) if min(size) > 0 else read_size(path)
+    return LabelledImage(path, size, objects)
+
+
+def _choose_image(candidates: list[Path], name: str, where: str) -> Path:
+    """Of several images that differ in their suffix or folder, chooses the one with the name."""
+    named = [path for path in candidates if path.name == name]
+    if len(named or candidates) != 1:
+        problem = "several images" if candidates else "no image"
+        raise FileNotFoundError(f"{where} has {problem} of its name in JPEGImages")
+    return (named or candidates)[0]
+
+
+def _voc_number(
+    item: ElementTree.Element, tag: str, where: str | Path, default: float | None = None
+) -> float:
+    text = (item.findtext(tag) or "").strip()
+    if not text and default is not None:
+        return default
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not math.isfinite(number):
+        raise ValueError(f"{where}: <{tag}> should be a number, is {text!r}")
+    return number
+
+
+def _voc_box(item: ElementTree.Element, where: str, one_based: bool) -> list[float]:
+    xmin, ymin, xmax, ymax = (
+        _voc_number(item, f"bndbox/{tag}", where) for tag in ("xmin", "ymin", "xmax", "ymax")
+    )
+    if one_based:
+        xmin, ymin = xmin - 1, ymin - 1
+    return [xmin, ymin, xmax - xmin, ymax - ymin]

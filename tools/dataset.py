@@ -1,0 +1,231 @@
+#!/usr/bin/env python
+"""Brings data into COCO's form, checks and repairs it, and shows it.
+
+dataset.py convert voc VOCdevkit/VOC2007 annotations
+dataset.py check annotations/train.json images --against annotations/val.json
+dataset.py show annotations/train.json images --output dataset.png
+"""
+
+import argparse
+import json
+import logging
+import os
+import sys
+from pathlib import Path
+
+import numpy as np
+from tabulate import tabulate
+from tqdm import tqdm
+
+from detectron2.data import DatasetCatalog
+from tood_d2.data import register_coco_json
+from tood_d2.data.annotation_arrays import annotation_arrays, sound_content
+from tood_d2.data.checking import Problem, check_annotations, has_lists
+from tood_d2.data.conversion import convert_voc, convert_yolo
+from tood_d2.data.fixing import fix
+from tood_d2.data.image_checking import check_images
+from tood_d2.data.suitability import check_against, check_matching
+from tood_d2.visualization.dataset_figures import draw_dataset
+
+COCO_AREAS = (32**2, 96**2)  # up to which objects are small and medium, in square pixels
+MAX_SHOWN = 5  # problems of one kind
+
+
+def read_json(path: str) -> dict:
+    """Reads a JSON file, naming it if it is broken."""
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path} is not JSON: {error}") from error
+
+
+def write_json(content: dict, path: str | Path) -> None:
+    """Writes a JSON file, which appears only once it is complete."""
+    scratch = Path(f"{path}.{os.getpid()}.tmp")
+    try:
+        scratch.write_text(json.dumps(content))
+        os.replace(scratch, path)
+    finally:
+        scratch.unlink(missing_ok=True)
+
+
+def convert(args: argparse.Namespace) -> int:
+    """Writes one JSON file for each split."""
+    if args.form == "yolo" and (args.zero_based or args.skip_difficult):
+        raise ValueError("--zero-based and --skip-difficult go with voc")
+    if args.form == "voc":
+        conversion = convert_voc(
+            args.source, not args.zero_based, not args.skip_difficult, progress=_progress
+        )
+    else:
+        conversion = convert_yolo(args.source, progress=_progress)
+    files = {split: Path(args.out, f"{split}.json") for split in conversion.splits}
+    existing = [str(file) for file in files.values() if file.exists()]
+    if existing and not args.overwrite:
+        raise FileExistsError(f"{', '.join(existing)} exists already: use --overwrite or remove it")
+    os.makedirs(args.out, exist_ok=True)
+    rows = []
+    for split, file in files.items():
+        content = conversion.splits[split]
+        write_json(content, file)
+        with_boxes = {x["image_id"] for x in content["annotations"]}
+        num_images = len(content["images"])
+        rows.append([file, num_images, num_images - len(with_boxes), len(content["annotations"])])
+    print(tabulate(rows, ["file", "images", "without boxes", "boxes"]))
+    names = [x["name"] for x in content["categories"]]
+    print(f"{len(names)} classes: {', '.join(names)}")
+    print(f"folder of the images: {conversion.image_root}")
+    return 0
+
+
+def summarize(content: dict) -> str:
+    """A table of the boxes by class and size."""
+    content = sound_content(content)
+    arrays = annotation_arrays(content)
+    areas = arrays.boxes[:, 2:].prod(axis=1)
+    has_area = areas > 0  # not nan either
+    sizes = np.digitize(areas, COCO_AREAS)
+    rows = []
+    for row, category in enumerate(content["categories"]):
+        chosen = arrays.category_rows == row
+        by_size = np.bincount(sizes[chosen & has_area], minlength=3)
+        rows.append([category["id"], category["name"], chosen.sum(), *by_size])
+    if rows:
+        rows.append(["", "all", *np.sum([row[2:] for row in rows], axis=0)])
+    table = tabulate(rows, ["id", "class", "boxes", "small", "medium", "large"])
+    num_images, num_boxes = len(content["images"]), len(content["annotations"])
+    return f"{num_images} images, {num_boxes} boxes\n\n{table}"
+
+
+def format_problems(problems: list[Problem], verbose: bool) -> str:
+    """Groups problems by kind, those that are fatal first."""
+    kinds: dict[tuple[bool, str], list[Problem]] = {}
+    for problem in problems:
+        kinds.setdefault((not problem.fatal, problem.kind), []).append(problem)
+    lines = []
+    for (harmless, kind), group in sorted(kinds.items()):
+        lines.append(f"{kind}: {len(group)}{'' if harmless else ', fatal'}")
+        shown = group if verbose else group[:MAX_SHOWN]
+        lines += [f"  {problem.where}: {problem.message}" for problem in shown]
+        if len(shown) < len(group):
+            lines.append(f"  and {len(group) - len(shown)} more, --verbose shows them")
+    return "\n".join(lines) or "no problems"
+
+
+def check(args: argparse.Namespace) -> int:
+    """Reports problems and, if wanted, writes a file without those that can be solved."""
+    if args.short_edge < 1 or args.max_size < 1:
+        raise ValueError("--short-edge and --max-size should be at least 1 pixel")
+    if args.fix and os.path.exists(args.fix):
+        raise FileExistsError(f"{args.fix} exists already: choose another file for --fix")
+    if args.fix and not os.path.isdir(os.path.dirname(args.fix) or "."):
+        raise NotADirectoryError(f"{args.fix}: its folder does not exist")
+    content = read_json(args.json)
+    other = read_json(args.against) if args.against else None
+    if not os.path.isdir(args.images):
+        raise NotADirectoryError(f"{args.images}: no such folder")
+    for file, loaded in ((args.json, content), (args.against, other)):
+        if file and not has_lists(loaded):
+            print(format_problems(check_annotations(loaded, file), args.verbose))
+            return 1
+
+    image_problems = []
+    if not args.quick:
+        image_problems = check_images(content, args.json, args.images, progress=_progress)
+    print(summarize(content), end="\n\n")
+    problems = _check_content(content, args.json, other, args)
+    print(format_problems(problems + image_problems, args.verbose))
+    if args.fix:
+        fixed, changes = fix(content, image_problems, args.json)
+        write_json(fixed, args.fix)
+        print(f"\n{args.fix}: {len(changes)} changes", *changes, sep="\n  ")
+        problems, image_problems = _check_content(fixed, args.fix, other, args), []
+        print(f"\nproblems left in {args.fix}:\n{format_problems(problems, args.verbose)}")
+    if any(problem.fatal for problem in problems + image_problems):
+        return 1
+    return 0
+
+
+def _check_content(
+    content: dict, json_file: str, other: dict | None, args: argparse.Namespace
+) -> list[Problem]:
+    problems = check_annotations(content, json_file)
+    if other is not None:
+        problems += check_against(content, other, json_file, args.against)
+    return problems + check_matching(content, json_file, args.short_edge, args.max_size)
+
+
+def show(args: argparse.Namespace) -> int:
+    """Draws some images with their boxes, and histograms of the boxes."""
+    if args.num_images < 1:
+        raise ValueError("--num-images should be at least 1")
+    metadata = register_coco_json(args.json, args.images)
+    records = DatasetCatalog.get(args.json)
+    figure = draw_dataset(records, metadata.thing_classes, args.num_images, args.seed)
+    os.makedirs(os.path.dirname(args.output) or ".", exist_ok=True)
+    figure.savefig(args.output)
+    print(args.output)
+    return 0
+
+
+def _progress(items: list) -> tqdm:
+    return tqdm(items, unit="img", disable=None)  # silent unless in a terminal
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    command = commands.add_parser("convert", help="write JSON files in COCO's form")
+    command.set_defaults(run=convert)
+    command.add_argument("form", choices=["voc", "yolo"], help="of the data")
+    command.add_argument("source", help="VOC's folder with Annotations, or YOLO's data.yaml")
+    command.add_argument("out", help="folder for a JSON file of each split")
+    command.add_argument("--overwrite", action="store_true", help="existing JSON files")
+    command.add_argument(
+        "--zero-based",
+        action="store_true",
+        help="VOC: boxes count pixels from 0 and exclude the last one",
+    )
+    command.add_argument(
+        "--skip-difficult", action="store_true", help="VOC: leave out objects marked difficult"
+    )
+
+    command = commands.add_parser("check", help="find problems in a JSON file and its images")
+    command.set_defaults(run=check)
+    _add_data(command)
+    command.add_argument("--against", metavar="JSON", help="test data to compare with")
+    command.add_argument("--short-edge", type=int, default=800, help="pixels of the input (800)")
+    command.add_argument("--max-size", type=int, default=1333, help="pixels of the input (1333)")
+    command.add_argument("--fix", metavar="OUT", help="file for a copy without the problems")
+    command.add_argument("--verbose", action="store_true", help="show all problems of each kind")
+    command.add_argument("--quick", action="store_true", help="open no image")
+
+    command = commands.add_parser("show", help="draw images and statistics")
+    command.set_defaults(run=show)
+    _add_data(command)
+    command.add_argument("--output", default="dataset.png", help="picture to write (dataset.png)")
+    command.add_argument("--num-images", type=int, default=12, help="images to draw (12)")
+    command.add_argument("--seed", type=int, default=0, help="of the choice of images (0)")
+    return parser
+
+
+def _add_data(command: argparse.ArgumentParser) -> None:
+    command.add_argument("json", metavar="JSON", help="annotations in COCO's form")
+    command.add_argument("images", metavar="IMAGES", help="folder that file names are relative to")
+
+
+def main() -> int:
+    parser = _parser()
+    args = parser.parse_args()
+    logging.basicConfig(format="%(message)s")
+    try:
+        return args.run(args)
+    except (OSError, ValueError) as error:
+        print(f"{parser.prog}: {error}", file=sys.stderr)
+        return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())
