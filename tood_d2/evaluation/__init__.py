@@ -1,4 +1,5 @@
 from .alignment_evaluator import AlignmentEvaluator
+from .coco_evaluator import IllustratedCOCOEvaluator
 from .dense_predictions import (
     DensePredictions,
     check_supported,
@@ -9,6 +10,7 @@ from .dense_predictions import (
 __all__ = [
     "AlignmentEvaluator",
     "DensePredictions",
+    "IllustratedCOCOEvaluator",
     "check_supported",
     "dense_predictions",
     "scores_and_boxes",

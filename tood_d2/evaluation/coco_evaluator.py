@@ -1,0 +1,170 @@
+"""COCO's AP with pictures: precision-recall curves and a confusion matrix.
+
+D detections and M ground-truth objects of an image, K classes, R recalls.
+"""
+
+import logging
+import os
+from collections import defaultdict
+from collections.abc import Iterable
+
+import numpy as np
+from pycocotools import mask as mask_util
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
+
+from detectron2.evaluation import COCOEvaluator
+from detectron2.utils import comm
+from detectron2.utils.file_io import PathManager
+
+logger = logging.getLogger(__name__)
+
+IOU_THRESH = 0.5
+NO_OBJECT = -1
+
+
+class IllustratedCOCOEvaluator(COCOEvaluator):
+    """Detectron2's evaluator, which also writes ``pr_curves.png`` and ``confusion_matrix.png``.
+
+    The pictures are of boxes and go into ``output_dir``. Each evaluation replaces those of the
+    one before. Whatever goes wrong with them is logged as a warning and leaves the results alone.
+    """
+
+    def __init__(self, *args, score_thresh: float = 0.3, **kwargs):
+        """Takes the arguments of ``COCOEvaluator``.
+
+        Args:
+            score_thresh: the confusion matrix counts detections with at least this score. The
+                curves and AP count all.
+        """
+        super().__init__(*args, **kwargs)
+        self._score_thresh = score_thresh
+
+    def _derive_coco_results(self, coco_eval: COCOeval | None, iou_type: str, class_names=None):
+        results = super()._derive_coco_results(coco_eval, iou_type, class_names)
+        if iou_type == "bbox" and self._output_dir and comm.is_main_process():
+            for write in (self._write_pr_curves, self._write_confusion_matrix):
+                try:
+                    write(coco_eval)
+                except Exception as error:
+                    logger.warning(f"No picture of the evaluation: {type(error).__name__}: {error}")
+        return results
+
+    def _write_pr_curves(self, coco_eval: COCOeval | None) -> None:
+        # Here, as tood_d2.visualization imports this package.
+        from ..visualization.evaluation_figures import draw_pr_curves
+
+        class_names = _class_names(self._coco_api)
+        if coco_eval is None:
+            recalls = np.zeros(0)
+            precisions = {0.5: np.zeros((0, len(class_names)))}
+        else:
+            recalls = coco_eval.params.recThrs
+            # The most detections per image, objects of all sizes.
+            precision = coco_eval.eval["precision"][:, :, :, 0, -1]
+            iou_threshs = coco_eval.params.iouThrs
+            precisions = {t: precision[np.abs(iou_threshs - t).argmin()] for t in (0.5, 0.75)}
+        self._save(draw_pr_curves(recalls, precisions, class_names), "pr_curves.png")
+
+    def _write_confusion_matrix(self, coco_eval: COCOeval | None) -> None:
+        from ..visualization.evaluation_figures import draw_confusion_matrix
+
+        if coco_eval is None:
+            detections, img_ids = [], self._coco_api.getImgIds()
+        else:
+            detections = coco_eval.cocoDt.dataset["annotations"]
+            img_ids = coco_eval.params.imgIds
+        matrix = confusion_matrix(self._coco_api, detections, img_ids, self._score_thresh)
+        title = f"Detections with a score of at least {self._score_thresh:g}, IoU {IOU_THRESH:g}"
+        figure = draw_confusion_matrix(matrix, _class_names(self._coco_api), title)
+        self._save(figure, "confusion_matrix.png")
+
+    def _save(self, figure, name: str) -> None:
+        with PathManager.open(os.path.join(self._output_dir, name), "wb") as file:
+            figure.savefig(file, format="png")
+
+
+def _class_names(coco_gt: COCO) -> list[str]:
+    """Names of the K classes in the order of ``COCOeval``, that of their ids."""
+    return [x["name"] for x in coco_gt.loadCats(sorted(coco_gt.getCatIds()))]
+
+
+def confusion_matrix(
+    coco_gt: COCO, detections: Iterable[dict], img_ids: Iterable[int], score_thresh: float
+) -> np.ndarray:
+    """Counts which classes are taken for which.
+
+    With :func:`match_detections`, the diagonal has COCO's true positives at an IoU of 0.5, and
+    the rest of a column its false positives of the class: objects of other classes, background.
+    COCO's limits on the number of detections in an image are not applied.
+
+    Args:
+        coco_gt: the ground truth.
+        detections: in COCO's form, with ``image_id``, ``category_id``, ``bbox`` and ``score``.
+        img_ids: the images that count.
+        score_thresh: detections with a lower score do not count.
+
+    Returns:
+        (K + 1, K + 1) int64. Rows are the true classes by their ids and, last, background;
+        columns the predicted ones and, last, objects without a detection.
+    """
+    classes = {id_: i for i, id_ in enumerate(sorted(coco_gt.getCatIds()))}
+    background = len(classes)
+    matrix = np.zeros((background + 1, background + 1), dtype=np.int64)
+    detections_of = defaultdict(list)
+    for x in detections:
+        if x["score"] >= score_thresh:
+            detections_of[x["image_id"]].append(x)
+    for img_id in img_ids:
+        found = sorted(detections_of.get(img_id, []), key=lambda x: x["score"], reverse=True)
+        objects = coco_gt.imgToAnns.get(img_id, [])
+        pred_classes = np.array([classes[x["category_id"]] for x in found], dtype=np.int64)
+        gt_classes = np.array([classes[x["category_id"]] for x in objects], dtype=np.int64)
+        is_crowd = np.array([x.get("iscrowd", 0) for x in objects], dtype=bool)
+
+        ious = mask_util.iou(_boxes(found), _boxes(objects), is_crowd.astype(np.uint8))
+        ious = np.reshape(ious, (len(found), len(objects)))  # without any, it is a list
+        matches = match_detections(ious, pred_classes[:, None] == gt_classes, is_crowd)
+
+        is_matched = matches != NO_OBJECT
+        matched_classes = np.full(len(found), background)
+        matched_classes[is_matched] = gt_classes[matches[is_matched]]
+        in_crowd = is_matched & np.append(is_crowd, False)[matches]
+        np.add.at(matrix, (matched_classes[~in_crowd], pred_classes[~in_crowd]), 1)
+
+        is_missed = ~is_crowd
+        is_missed[matches[is_matched]] = False
+        np.add.at(matrix, (gt_classes[is_missed], background), 1)
+    return matrix
+
+
+def _boxes(annotations: list[dict]) -> np.ndarray:
+    """Boxes (n, 4) XYWH."""
+    return np.array([x["bbox"] for x in annotations], dtype=np.float64).reshape(-1, 4)
+
+
+def match_detections(ious: np.ndarray, same_class: np.ndarray, is_crowd: np.ndarray) -> np.ndarray:
+    """Finds the object of each detection in an image.
+
+    Matches the class first, as COCO does: in falling order of scores, a detection takes the free
+    object of its class that it overlaps most, or else a crowd of its class, which stays free.
+    What is left then takes free objects of other classes in the same way.
+
+    Args:
+        ious: (D, M), rows by falling score. Less than ``IOU_THRESH`` is no match.
+        same_class: (D, M) bool, whether classes agree.
+        is_crowd: (M,) bool.
+
+    Returns:
+        (D,) int64, indices of the objects, ``NO_OBJECT`` where there is none.
+    """
+    matches = np.full(len(ious), NO_OBJECT)
+    ious = np.where(ious >= IOU_THRESH, ious, 0)
+    for allowed in (same_class & ~is_crowd, same_class & is_crowd, ~same_class & ~is_crowd):
+        for i in (matches == NO_OBJECT).nonzero()[0]:
+            candidates = ious[i] * allowed[i]
+            if candidates.any():
+                matches[i] = best = candidates.argmax()
+                if not is_crowd[best]:
+                    ious[:, best] = 0
+    return matches
