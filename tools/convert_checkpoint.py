@@ -21,6 +21,7 @@ from tood_d2.checkpoint import (
     convert_official_state_dict,
     convert_to_official_state_dict,
     convert_torchvision_state_dict,
+    load_class_names,
     load_state_dict,
     save_weights,
 )
@@ -36,15 +37,15 @@ def convert_to_tood(state_dict: dict[str, Tensor]) -> dict[str, Tensor]:
     return convert_official_state_dict(state_dict)
 
 
-def save(state_dict: dict[str, Tensor], path: str, target: str) -> None:
+def save(state_dict: dict[str, Tensor], path: str, target: str, class_names: list[str]) -> None:
     if path.endswith(".safetensors"):
         from safetensors.torch import save_file
 
         save_file({name: tensor.contiguous() for name, tensor in state_dict.items()}, path)
     elif target == "tood_d2":
-        save_weights(state_dict, path)
+        save_weights(state_dict, path, class_names)
     else:
-        torch.save({"meta": {}, "state_dict": state_dict}, path)
+        torch.save({"meta": {"CLASSES": class_names}, "state_dict": state_dict}, path)
 
 
 def main() -> int | str:
@@ -59,14 +60,15 @@ def main() -> int | str:
     )
     args = parser.parse_args()
     try:
-        state_dict = convert_to_tood(load_state_dict(PathManager.get_local_path(args.input)))
+        path = PathManager.get_local_path(args.input)
+        state_dict, class_names = convert_to_tood(load_state_dict(path)), load_class_names(path)
         if args.config_file:
             model = build_model(load_config(args.config_file))
             model.load_state_dict(state_dict, strict=True)  # its error names the parameters
         if args.to != "tood_d2":
             state_dict = convert_to_official_state_dict(state_dict, args.to)
         os.makedirs(os.path.dirname(os.path.abspath(args.output)), exist_ok=True)
-        save(state_dict, args.output, args.to)
+        save(state_dict, args.output, args.to, class_names)
     except (ImportError, OSError, RuntimeError, ValueError) as error:
         return f"{parser.prog}: {args.input}: {error}"
     print(f"wrote {args.output}: {len(state_dict)} tensors")

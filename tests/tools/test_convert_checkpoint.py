@@ -5,7 +5,11 @@ import pytest
 import torch
 import torchvision
 
-from tood_d2.checkpoint import convert_to_official_state_dict, load_state_dict
+from tood_d2.checkpoint import (
+    convert_to_official_state_dict,
+    load_class_names,
+    load_state_dict,
+)
 from tood_d2.engine import build_model, load_config
 
 CONFIG = str(Path(__file__).resolve().parents[2] / "configs" / "tood_R_18_FPN_small.py")
@@ -34,9 +38,12 @@ def weights():
 
 def test_official_weights_and_back(run, weights):
     official = convert_to_official_state_dict(weights)
-    torch.save({"meta": {}, "state_dict": official}, "official.pth")
+    meta = {"CLASSES": ("cat", "dog")}
+    torch.save({"meta": meta, "state_dict": official}, "official.pth")
     assert run("official.pth", "sub/tood.pth") == 0
+    assert load_class_names("sub/tood.pth") == ["cat", "dog"]
     assert run("sub/tood.pth", "back.pth", "--to", "official") == 0
+    assert load_class_names("back.pth") == ["cat", "dog"]
     back = torch.load("back.pth", weights_only=True)["state_dict"]
     assert back.keys() == official.keys()
     assert all(torch.equal(back[name], tensor) for name, tensor in official.items())

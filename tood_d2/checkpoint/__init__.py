@@ -1,5 +1,5 @@
 from .catalog import OFFICIAL_MODELS, TRAINED_MODELS, save_weights
-from .file import load_state_dict
+from .file import load_class_names, load_state_dict
 from .official import (
     convert_official_state_dict,
     convert_to_official_state_dict,
@@ -13,6 +13,7 @@ __all__ = [
     "convert_official_state_dict",
     "convert_to_official_state_dict",
     "convert_torchvision_state_dict",
+    "load_class_names",
     "load_official_checkpoint",
     "load_state_dict",
     "save_weights",

@@ -10,6 +10,7 @@ import logging
 import os
 import re
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 
 import torch
 from iopath.common.file_io import PathHandler, file_lock, get_cache_dir
@@ -18,7 +19,7 @@ from torchvision.models import get_model_weights
 
 from detectron2.utils.file_io import PathManager
 
-from .file import load_state_dict
+from .file import load_class_names, load_state_dict
 from .official import convert_official_state_dict
 from .torchvision import convert_torchvision_state_dict
 
@@ -63,11 +64,18 @@ OFFICIAL_MODELS = {
 logger = logging.getLogger(__name__)
 
 
-def save_weights(state_dict: dict[str, Tensor], path: str) -> None:
-    """Writes weights in the form that Detectron2 reads, whole or not at all."""
+def save_weights(state_dict: dict[str, Tensor], path: str, class_names: Sequence[str] = ()) -> None:
+    """Writes weights in the form that Detectron2 reads, whole or not at all.
+
+    Args:
+        state_dict: of a model, in this project's names.
+        path: to write to.
+        class_names: of the model's classes, if they are known.
+    """
     os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
     temporary = f"{path}.{os.getpid()}.tmp"
-    torch.save({"model": state_dict, "__author__": "tood_d2"}, temporary)
+    content = {"model": state_dict, "__author__": "tood_d2", "class_names": list(class_names)}
+    torch.save(content, temporary)
     os.replace(temporary, path)
 
 
@@ -107,7 +115,8 @@ class _ConvertedWeights(PathHandler, ABC):
                     message = f"{error}. {_by_hand(path, url, converted)}"
                     raise FileNotFoundError(message) from error
                 _check_hash(original)
-                save_weights(self.convert(load_state_dict(original)), converted)
+                names = load_class_names(original)
+                save_weights(self.convert(load_state_dict(original)), converted, names)
                 logger.info(f"Converted {url} to {converted}")
         return converted
 
