@@ -12,7 +12,9 @@ from detectron2.utils.logger import setup_logger
 from tood_d2.engine import (
     Trainer,
     build_model,
+    count_training_images,
     evaluate,
+    fit_schedule,
     load_config,
     load_weights,
     register_datasets,
@@ -22,32 +24,24 @@ from tood_d2.engine import (
 
 def main(args):
     cfg = load_config(args.config_file, args.opts)
-    return (main_yaml if isinstance(cfg, CfgNode) else main_lazy)(cfg, args)
+    lazy = not isinstance(cfg, CfgNode)
+    output_dir = cfg.train.output_dir if lazy else cfg.OUTPUT_DIR
+    setup_logger(output_dir, distributed_rank=comm.get_rank(), name="tood_d2")
+    register_datasets(cfg)
+    if not args.eval_only:
+        fit_schedule(cfg, lambda: count_training_images(cfg))
+    if not lazy:
+        cfg.freeze()
+    default_setup(cfg, args)
 
-
-def main_yaml(cfg, args):
-    cfg.freeze()
-    setup(cfg, cfg.OUTPUT_DIR, args)
     if args.eval_only:
-        resume_dir = cfg.OUTPUT_DIR if args.resume else ""
-        return Trainer.test(cfg, load_weights(build_model(cfg), cfg, resume_dir))
+        model = load_weights(build_model(cfg), cfg, output_dir if args.resume else "")
+        return evaluate(cfg, model) if lazy else Trainer.test(cfg, model)
+    if lazy:
+        return train(cfg, resume=args.resume)
     trainer = Trainer(cfg)
     trainer.resume_or_load(resume=args.resume)
     return trainer.train()
-
-
-def main_lazy(cfg, args):
-    register_datasets(cfg)
-    setup(cfg, cfg.train.output_dir, args)
-    if args.eval_only:
-        resume_dir = cfg.train.output_dir if args.resume else ""
-        return evaluate(cfg, load_weights(build_model(cfg), cfg, resume_dir))
-    return train(cfg, resume=args.resume)
-
-
-def setup(cfg, output_dir, args):
-    default_setup(cfg, args)
-    setup_logger(output_dir, distributed_rank=comm.get_rank(), name="tood_d2")
 
 
 if __name__ == "__main__":

@@ -41,6 +41,7 @@ lr_multiplier = L(CompositeParamScheduler)(
 
 train.init_checkpoint = ""
 train.max_iter = 450
+train.reference_batch_size = 4
 train.checkpointer.period = 450
 train.eval_period = 450
 train.output_dir = "./output/small"

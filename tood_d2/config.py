@@ -4,7 +4,13 @@ from detectron2.config import CfgNode as CN
 
 
 def add_tood_config(cfg: CN) -> None:
-    """Adds ``MODEL.TOOD`` to a config, with the values of the official R-50 1x model."""
+    """Adds TOOD's keys to a config, with the values of the official R-50 1x model."""
+    _add_model(cfg)
+    _add_data(cfg)
+    _add_training(cfg)
+
+
+def _add_model(cfg: CN) -> None:
     cfg.MODEL.TOOD = node = CN()
 
     node.NUM_CLASSES = 80
@@ -57,3 +63,41 @@ def add_tood_config(cfg: CN) -> None:
     # Number of (location, class) pairs per level that go into NMS.
     node.TOPK_CANDIDATES_TEST = 1000
     node.NMS_THRESH_TEST = 0.6
+
+
+def _add_data(cfg: CN) -> None:
+    # COCO JSON files and the folders of their images, instead of DATASETS.TRAIN and TEST. Number
+    # and names of the classes are read from them.
+    cfg.DATASETS.TRAIN_JSON = ""
+    cfg.DATASETS.TRAIN_IMAGES = ""
+    cfg.DATASETS.TEST_JSON = ""
+    cfg.DATASETS.TEST_IMAGES = ""
+    # Filled in by train_net.py for those who use the trained model.
+    cfg.DATASETS.CLASS_NAMES = []
+
+
+def _add_training(cfg: CN) -> None:
+    # Whether to scale learning rate and lengths to the batch size, see engine/schedule.py, and
+    # the batch size that they are written for.
+    cfg.SOLVER.SCALE_SCHEDULE = False
+    cfg.SOLVER.REFERENCE_BATCH_SIZE = 16
+    # Length of training in epochs, to which all lengths are stretched; None to train for MAX_ITER.
+    cfg.SOLVER.EPOCHS = None
+    # Batches whose mean gradient makes a step.
+    cfg.SOLVER.GRADIENT_ACCUMULATION = 1
+    # Of automatic mixed precision: "float16" or "bfloat16".
+    cfg.SOLVER.AMP.DTYPE = "float16"
+    # Exponential moving average of the weights, evaluated and saved beside them.
+    cfg.SOLVER.EMA = CN({"ENABLED": False, "DECAY": 0.9998})
+    # How many of the latest checkpoints are kept.
+    cfg.SOLVER.CHECKPOINTS_TO_KEEP = 100
+    # Whether to keep the weights with the best AP as model_best.pth.
+    cfg.TEST.BEST_CHECKPOINT = True
+    # Evaluations without a better AP after which training ends, 0 for never.
+    cfg.TEST.EARLY_STOPPING = 0
+    # Whether to log the losses on the test data.
+    cfg.TEST.VALIDATION_LOSS = False
+    # Test images whose detections are put into TensorBoard at each evaluation.
+    cfg.TEST.NUM_PICTURES = 0
+    # Project of Weights & Biases to log to, "" for none.
+    cfg.WANDB_PROJECT = ""

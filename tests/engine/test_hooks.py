@@ -4,7 +4,12 @@ from types import SimpleNamespace
 import pytest
 from torch import nn
 
+from detectron2.engine import hooks
+from tood_d2.engine.ema import EMAHook, build_ema
+from tood_d2.engine.evaluation_hooks import BestCheckpoint, EarlyStopping
 from tood_d2.engine.hooks import PhaseHook, build_hooks
+from tood_d2.engine.options import TrainingOptions
+from tood_d2.engine.training_checkpointer import TrainingCheckpointer
 from tood_d2.modeling.meta_arch import ALWAYS
 
 
@@ -69,5 +74,35 @@ def test_a_schedule_that_ends_inside_the_initial_phase_is_warned_of(messages, en
         assert f"{end} iterations" in warnings[0] and "INITIAL_PHASE.ITERS" in warnings[0]
 
 
-def test_other_models_have_no_phases():
-    assert build_hooks(nn.Linear(1, 1)) == []
+def build(model, folder, **options):
+    """The types of a run's hooks, and the run's metric."""
+    options = TrainingOptions(output_dir=str(folder), max_iter=2, **options)
+    built = build_hooks(
+        options,
+        model,
+        ema=build_ema(model, 0.9) if options.ema_enabled else None,
+        scheduler=None,
+        checkpointer=TrainingCheckpointer(model, str(folder), []),
+        evaluate=lambda model, folder: {},
+        build_validation_loader=list,
+        build_writers=list,
+    )
+    return [type(hook) for hook in built], [getattr(hook, "metric", None) for hook in built]
+
+
+def test_other_models_have_no_phases(tiny_tood, tmp_path):
+    assert PhaseHook in build(tiny_tood(), tmp_path)[0]
+    assert PhaseHook not in build(nn.Linear(1, 1), tmp_path)[0]
+
+
+def test_hooks_come_in_the_order_of_what_they_need(tmp_path):
+    model = nn.Linear(1, 1)
+    types, metrics = build(model, tmp_path, ema_enabled=True, eval_period=5, early_stopping=3)
+    needed = [EMAHook, hooks.PeriodicCheckpointer, hooks.EvalHook, BestCheckpoint, EarlyStopping]
+    positions = [types.index(hook) for hook in needed]
+    assert positions == sorted(positions)
+    assert types[-1] is hooks.PeriodicWriter
+    assert "ema/bbox/AP" in metrics
+    types, metrics = build(model, tmp_path)
+    assert EMAHook not in types and EarlyStopping not in types
+    assert "bbox/AP" in metrics

@@ -2,8 +2,10 @@
 
 import json
 import shutil
+import sys
 from argparse import Namespace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -212,3 +214,106 @@ def test_images_without_boxes_can_be_trained_on(run, tiny_overrides, shapes, tmp
         assert scalars["[metric] num_pos_anchors"] == 0
         assert scalars["loss_box_reg"] == 0
         assert 0 < scalars["loss_cls"] < float("inf")
+
+
+@pytest.fixture(params=["py", "yaml"])
+def run_with_everything(request, run, tiny_overrides, yaml_opts, tmp_path):
+    """Trains a config of either kind for so many iterations with all that is optional."""
+    if request.param == "py":
+        config, length = "tood_R_18_FPN_small.py", "train.max_iter={}"
+        overrides = [
+            *tiny_overrides,
+            "model.initial_phase_iters=1",
+            "model.test_score_thresh=0.0",
+            "train.gradient_accumulation=2",
+            "train.ema.enabled=True",
+            "train.validation_loss=True",
+            "train.num_pictures=1",
+            "train.eval_period=2",
+            f"train.output_dir={tmp_path}",
+        ]
+    else:
+        config, length = "tood_R_50_FPN_1x.yaml", "SOLVER.MAX_ITER {}"
+        options = {
+            "MODEL.TOOD.SCORE_THRESH_TEST": 0.0,
+            "SOLVER.GRADIENT_ACCUMULATION": 2,
+            "SOLVER.EMA.ENABLED": True,
+            "TEST.VALIDATION_LOSS": True,
+            "TEST.NUM_PICTURES": 1,
+            "TEST.EVAL_PERIOD": 2,
+            "OUTPUT_DIR": str(tmp_path),
+        }
+        overrides = [*yaml_opts, *(x for item in options.items() for x in item)]
+
+    def _run(max_iter, **kwargs):
+        run(config, *overrides, *length.format(max_iter).split(), **kwargs)
+        return tmp_path
+
+    return _run
+
+
+def test_everything_at_once_and_resumed(run_with_everything):
+    folder = run_with_everything(4)
+    files = ["model_best.pth", "model_final.pth", "model_final_ema.pth"]
+    for file in files:
+        assert (folder / file).is_file()
+    assert list(folder.glob("events.out.tfevents.*"))
+
+    run_with_everything(6, resume=True)
+    assert (folder / "last_checkpoint").read_text() == "model_final.pth"
+    checkpoint = torch.load(folder / "model_final.pth", weights_only=True)
+    assert checkpoint["iteration"] == 5 and checkpoint["ema"]["n_averaged"] == 6
+    averages = torch.load(folder / "model_final_ema.pth", weights_only=True)["model"]
+    assert averages.keys() == checkpoint["model"].keys()
+    for name, average in averages.items():
+        assert torch.equal(average, checkpoint["ema"][f"module.{name}"])
+
+    written, values = metrics(folder), []
+    for iteration in (1, 4, 6):  # the evaluation within the first run, and those at the ends
+        scalars = written[iteration]
+        losses = scalars["validation/loss_cls"] + scalars["validation/loss_box_reg"]
+        assert scalars["validation/total_loss"] == pytest.approx(losses)
+        assert "bbox/AP" in scalars
+        values.append(scalars["ema/bbox/AP"])
+    best = torch.load(folder / "model_best.pth", weights_only=True)
+    assert best["metric"] == "ema/bbox/AP" and best["best"] == max(values)
+    assert best["iteration"] == (1, 4, 6)[values.index(max(values))]
+
+
+def test_early_stopping_leaves_the_final_weights(run, tiny_overrides, tmp_path, monkeypatch):
+    results = {"bbox": {"AP": 1.0}}
+    monkeypatch.setattr("tood_d2.engine.training.evaluate", lambda *args: results)
+    run(
+        "tood_R_18_FPN_small.py",
+        *tiny_overrides,
+        "train.eval_period=1",
+        "train.early_stopping=2",
+        "train.max_iter=9",
+        f"train.output_dir={tmp_path}",
+    )
+    # The best is that of iteration 0; no better one after 1 and 2.
+    checkpoint = torch.load(tmp_path / "model_final.pth", weights_only=True)
+    assert checkpoint["iteration"] == checkpoint["trainer"]["iteration"] == 2
+    assert (tmp_path / "last_checkpoint").read_text() == "model_final.pth"
+    assert metrics(tmp_path)[2]["bbox/AP"] == 1
+    assert "training ends at 2" in (tmp_path / "log.txt").read_text()
+
+
+def test_weights_and_biases_get_the_config(run, tiny_overrides, tmp_path, monkeypatch):
+    calls = []
+    wandb = SimpleNamespace(init=lambda **kwargs: calls.append(kwargs))
+    monkeypatch.setitem(sys.modules, "wandb", wandb)
+    monkeypatch.setattr("tood_d2.engine.training.evaluate", lambda *args: {})
+    run(
+        "tood_R_18_FPN_small.py",
+        *tiny_overrides,
+        "train.wandb_project=shapes",
+        "train.max_iter=1",
+        f"train.output_dir={tmp_path}",
+    )
+    (call,) = calls
+    assert call["project"] == "shapes" and call["dir"] == str(tmp_path)
+    assert call["sync_tensorboard"] is True
+    config = call["config"]["config"]
+    assert "wandb_project: shapes" in config
+    assert len(config) < 20_000  # the model is not in it

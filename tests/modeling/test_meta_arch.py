@@ -199,6 +199,23 @@ class TestLabelAnchors:
         v = 20 / 125
         expected = [1, 0, v * v**6 / (v**6 + 2e-7), 0, u**6]
         torch.testing.assert_close(targets.alignment[0], torch.tensor(expected))
+        assert targets.num_unmatched.tolist() == [1]  # the first box, outside of the image
+
+    def test_metrics(self, tiny_tood):
+        """An object of 64 pixels, one too small for any anchor, and an image without objects."""
+        model = tiny_tood(strides=(8, 16))
+        batch = [example(64, 64, [[0, 0, 64, 64], [3, 3, 3.5, 3.5]], [0, 1]), example(64, 64)]
+        with EventStorage(INITIAL) as storage:
+            model(batch)
+            metrics = {name: value for name, (value, _) in storage.latest().items()}
+        levels = [metrics[f"[metric] num_pos_anchors/{name}"] for name in ("p3", "p4")]
+        assert sum(levels) == metrics["[metric] num_pos_anchors"] > 0
+        assert metrics["[metric] alignment"] == 1
+        assert metrics["[metric] unmatched_objects"] == 1 / 2
+        with EventStorage(INITIAL) as storage:
+            model(batch[1:])
+            metrics = {name: value for name, (value, _) in storage.latest().items()}
+        assert metrics["[metric] num_pos_anchors"] == metrics["[metric] alignment"] == 0
 
 
 class TestLosses:
@@ -216,6 +233,7 @@ class TestLosses:
             alignment=torch.tensor([alignment]),
             positive=torch.tensor([[True, True, False]]),
             valid=torch.tensor([valid]),
+            num_unmatched=torch.tensor([0]),
         )
 
     def losses(self, tiny_tood, targets, initial_phase, **settings):
@@ -264,6 +282,7 @@ class TestLosses:
             alignment=torch.zeros(1, 3),
             positive=torch.zeros(1, 3, dtype=torch.bool),
             valid=torch.ones(1, 3, dtype=torch.bool),
+            num_unmatched=torch.tensor([1]),
         )
         weight = 3 / 4 if initial_phase else 1
         assert self.losses(tiny_tood, targets, initial_phase) == pytest.approx(

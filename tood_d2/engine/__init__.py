@@ -1,8 +1,14 @@
 from .checkpointing import load_weights
 from .config import build_model, load_config
-from .datasets import annotated_test_data, class_names, register_datasets
+from .datasets import (
+    annotated_test_data,
+    class_names,
+    count_training_images,
+    register_datasets,
+)
 from .evaluation import evaluate
 from .predictor import Predictor
+from .schedule import fit_schedule
 from .training import Trainer, train
 
 __all__ = [
@@ -11,7 +17,9 @@ __all__ = [
     "annotated_test_data",
     "build_model",
     "class_names",
+    "count_training_images",
     "evaluate",
+    "fit_schedule",
     "load_config",
     "load_weights",
     "register_datasets",

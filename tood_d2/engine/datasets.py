@@ -1,5 +1,7 @@
 """The data sets of configs of both kinds."""
 
+from collections.abc import Iterable
+
 from omegaconf import DictConfig, OmegaConf
 
 from detectron2.config import CfgNode, instantiate
@@ -7,47 +9,61 @@ from detectron2.data import (
     DatasetMapper,
     Metadata,
     MetadataCatalog,
+    build_detection_test_loader,
     get_detection_dataset_dicts,
 )
 from detectron2.data.detection_utils import build_augmentation
+from detectron2.utils import comm
 
-from ..data import register_coco_json
+from ..data import get_training_dicts, register_coco_json
 
 
-def register_datasets(cfg: DictConfig) -> None:
-    """Registers the JSON files of ``cfg.dataset`` and fills in what follows from them.
+def register_datasets(cfg: CfgNode | DictConfig) -> None:
+    """Registers the JSON files of a config and fills in what follows from them.
 
-    These are the names of the data sets, ``dataset.class_names`` and ``model.num_classes``.
+    The files are ``cfg.dataset.train_json`` and so on, in YAML ``cfg.DATASETS.TRAIN_JSON`` and so
+    on. What follows are the names of the data sets, the class names and the number of classes.
 
     Raises:
         ValueError: if a JSON file comes without its images or the other way round, if only
             training data is given, or if the two files differ in their categories.
     """
-    if "dataset" not in cfg:  # a config of somebody else's, with data sets by name
+    lazy = not isinstance(cfg, CfgNode)
+    if lazy and "dataset" not in cfg:  # a config of somebody else's, with data sets by name
         return
-    dataset = cfg.dataset
+    node = cfg.dataset if lazy else cfg.DATASETS
+
+    def key(name: str) -> str:
+        return name if lazy else name.upper()
+
+    prefix = "dataset." if lazy else "DATASETS."
     metadata = {}
     for split in ("train", "test"):
-        json_file, images = dataset[f"{split}_json"], dataset[f"{split}_images"]
+        json_key, images_key = key(f"{split}_json"), key(f"{split}_images")
+        json_file, images = node[json_key], node[images_key]
         if bool(json_file) != bool(images):
-            raise ValueError(f"dataset.{split}_json and dataset.{split}_images go together")
+            raise ValueError(f"{prefix}{json_key} and {prefix}{images_key} go together")
         if json_file:
             metadata[split] = register_coco_json(json_file, images)
-            dataset[split] = json_file
+            node[key(split)] = json_file if lazy else (json_file,)
     if list(metadata) == ["train"]:
-        raise ValueError("dataset.test_json and dataset.test_images are missing")
+        missing = [prefix + key(name) for name in ("test_json", "test_images")]
+        raise ValueError(f"{' and '.join(missing)} are missing")
     if len(metadata) == 2:
         train, test = (_categories(metadata[split]) for split in ("train", "test"))
         if train != test:
             different = dict(train.items() ^ test.items())
             raise ValueError(
-                f"{dataset.train_json} and {dataset.test_json} differ in their categories: "
-                + ", ".join(f"{id_} ({name})" for id_, name in different.items())
+                f"{node[key('train_json')]} and {node[key('test_json')]} differ in their "
+                f"categories: " + ", ".join(f"{id_} ({name})" for id_, name in different.items())
             )
     if metadata:
         names = metadata["test"].thing_classes
-        cfg.model.num_classes = len(names)
-        dataset.class_names = list(names)
+        node[key("class_names")] = list(names)
+        if lazy:
+            cfg.model.num_classes = len(names)
+        else:
+            cfg.MODEL.TOOD.NUM_CLASSES = len(names)
 
 
 def _categories(metadata: Metadata) -> dict[int, str]:
@@ -57,15 +73,25 @@ def _categories(metadata: Metadata) -> dict[int, str]:
 
 def class_names(cfg: CfgNode | DictConfig) -> list[str]:
     """Names of the classes that the config's model detects; numbers if they are not known."""
+    if names := known_class_names(cfg):
+        return names
+    lazy = not isinstance(cfg, CfgNode)
+    return [str(i) for i in range(cfg.model.num_classes if lazy else cfg.MODEL.TOOD.NUM_CLASSES)]
+
+
+def known_class_names(cfg: CfgNode | DictConfig) -> list[str]:
+    """Names of the classes that the config's model detects, empty if they are not known."""
     if isinstance(cfg, CfgNode):
-        dataset, num_classes = cfg.DATASETS.TEST, cfg.MODEL.TOOD.NUM_CLASSES
+        names, datasets = cfg.DATASETS.CLASS_NAMES, [*cfg.DATASETS.TEST, *cfg.DATASETS.TRAIN]
     else:
-        if names := OmegaConf.select(cfg, "dataset.class_names"):
-            return list(names)
-        dataset, num_classes = cfg.dataloader.test.dataset.names, cfg.model.num_classes
-        dataset = [dataset] if isinstance(dataset, str) else dataset
-    names = MetadataCatalog.get(dataset[0]).get("thing_classes") if dataset else None
-    return names or [str(i) for i in range(num_classes)]
+        names, datasets = OmegaConf.select(cfg, "dataset.class_names"), []
+        for split in ("test", "train"):
+            value = OmegaConf.select(cfg, f"dataloader.{split}.dataset.names", default=[])
+            datasets += [value] if isinstance(value, str) else value
+    if names:
+        return list(names)
+    metadata = (MetadataCatalog.get(x) for x in datasets)
+    return next((list(x.thing_classes) for x in metadata if x.get("thing_classes")), [])
 
 
 def annotated_test_data(cfg: CfgNode | DictConfig) -> tuple[list[dict], DatasetMapper]:
@@ -83,3 +109,22 @@ def annotated_test_data(cfg: CfgNode | DictConfig) -> tuple[list[dict], DatasetM
     register_datasets(cfg)
     mapper = instantiate(OmegaConf.merge(cfg.dataloader.test.mapper, {"is_train": True}))
     return instantiate(cfg.dataloader.test.dataset), mapper
+
+
+def build_validation_loader(cfg: CfgNode | DictConfig) -> Iterable[list[dict]]:
+    """The test data with its ground truth, an image a batch, as many in each process.
+
+    Up to one image less than there are processes is left out for that.
+    """
+    records, mapper = annotated_test_data(cfg)
+    rank, num_processes = comm.get_rank(), comm.get_world_size()
+    share = range(rank, len(records) - len(records) % num_processes, num_processes)
+    return build_detection_test_loader(records, mapper=mapper, sampler=share)
+
+
+def count_training_images(cfg: CfgNode | DictConfig) -> int:
+    """Number of images that the config's model is trained on."""
+    if isinstance(cfg, CfgNode):
+        filter_empty = cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS
+        return len(get_training_dicts(cfg.DATASETS.TRAIN, filter_empty))
+    return len(instantiate(cfg.dataloader.train.dataset))

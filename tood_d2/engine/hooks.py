@@ -1,22 +1,90 @@
-"""Hooks that training has besides Detectron2's, for both kinds of config."""
+"""The hooks of training, for both kinds of config."""
 
 import logging
+from collections.abc import Callable, Iterable
 
 from torch import nn
-from torch.nn.parallel import DistributedDataParallel
+from torch.optim.swa_utils import AveragedModel
 
-from detectron2.engine import HookBase
+from detectron2.engine import HookBase, hooks
+from detectron2.utils import comm
+from detectron2.utils.events import EventWriter
 
 from ..modeling.meta_arch import ALWAYS, TOOD
+from .ema import EMAHook
+from .evaluation_hooks import BestCheckpoint, EarlyStopping, PredictionPictures, ValidationLoss
+from .options import TrainingOptions
+from .training_checkpointer import TrainingCheckpointer, WeightsCheckpointer
 
 logger = logging.getLogger(__name__)
 
+BOX_AP = "bbox/AP"
 
-def build_hooks(model: nn.Module) -> list[HookBase]:
-    """The hooks for a model that is about to be trained."""
-    if isinstance(model, DistributedDataParallel):
-        model = model.module
-    return [PhaseHook(model.initial_phase_iters)] if isinstance(model, TOOD) else []
+
+def build_hooks(
+    options: TrainingOptions,
+    model: nn.Module,
+    *,
+    ema: AveragedModel | None,
+    scheduler,
+    checkpointer: TrainingCheckpointer,
+    evaluate: Callable[[nn.Module, str], dict],
+    build_validation_loader: Callable[[], Iterable],
+    build_writers: Callable[[], list[EventWriter]],
+) -> list[HookBase]:
+    """The hooks of a run, the same in each process but for those that write.
+
+    Args:
+        options: of the run.
+        model: not wrapped for several processes.
+        ema: average of its weights, if there is to be one.
+        scheduler: see Detectron2's ``LRScheduler`` hook.
+        checkpointer: of the state of training.
+        evaluate: gives the results of a model; it writes to the named sub-folder.
+        build_validation_loader: gives the test data with ground truth.
+        build_writers: called in the main process only.
+    """
+
+    def evaluate_all() -> dict:
+        results = evaluate(model, "inference")
+        if ema is None:
+            return results
+        logger.info("Evaluation of the averaged weights:")
+        return {**results, "ema": evaluate(ema.module, "inference_ema")}
+
+    period = options.eval_period
+    evaluated = model if ema is None else ema.module
+    weights = WeightsCheckpointer(evaluated, options.output_dir, checkpointer.class_names)
+    result: list[HookBase] = [hooks.IterationTimer(), hooks.LRScheduler(scheduler=scheduler)]
+    if isinstance(model, TOOD):
+        result.append(PhaseHook(model.initial_phase_iters))
+    if ema is not None:
+        result.append(EMAHook(ema, model, weights))
+    if comm.is_main_process():
+        result.append(
+            hooks.PeriodicCheckpointer(
+                checkpointer, options.checkpoint_period, max_to_keep=options.max_to_keep
+            )
+        )
+    result.append(hooks.EvalHook(period, evaluate_all))
+    if options.validation_loss:
+        result.append(ValidationLoss(period, model, build_validation_loader))
+    if options.num_pictures:
+        names = checkpointer.class_names
+        result.append(
+            PredictionPictures(
+                period, evaluated, build_validation_loader, options.num_pictures, names
+            )
+        )
+    if options.best_checkpoint:
+        best = BestCheckpoint(period, weights, BOX_AP if ema is None else f"ema/{BOX_AP}")
+        result.append(best)
+        if options.early_stopping:
+            result.append(EarlyStopping(period, best, options.early_stopping))
+    if comm.is_main_process():
+        # Last, to write what other hooks record.
+        result.append(hooks.PeriodicWriter(build_writers(), period=options.log_period))
+    return result
 
 
 class PhaseHook(HookBase):

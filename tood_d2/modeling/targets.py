@@ -24,6 +24,8 @@ class Targets(NamedTuple):
     """(N, R) bool, False for background."""
     valid: Tensor
     """(N, R) bool, False where the anchor's centre is in the padding of the batch."""
+    num_unmatched: Tensor
+    """(N,) int64, number of objects without an anchor."""
 
 
 def centered_in_image(anchors: Boxes, image_size: tuple[int, int], multiple: int) -> Tensor:
@@ -54,6 +56,10 @@ def image_targets(
         gt: instances with ``gt_boxes`` and ``gt_classes``.
         num_classes: K.
     """
+    num_objects = len(gt.gt_classes)
+    has_anchor = torch.zeros(num_objects + 1, dtype=torch.bool, device=valid.device)
+    has_anchor.index_fill_(0, matched_idxs - BACKGROUND, True)  # BACKGROUND goes to the front
+    num_unmatched = num_objects - has_anchor[1:].sum()
     matched = matched_idxs != BACKGROUND
     matched_idxs = matched_idxs[matched]
     positive = valid.clone()
@@ -64,7 +70,7 @@ def image_targets(
     boxes[positive] = gt.gt_boxes.tensor[matched_idxs]
     all_alignment = alignment.new_zeros(valid.shape)
     all_alignment[valid] = alignment
-    return Targets(labels, boxes, all_alignment, positive, valid)
+    return Targets(labels, boxes, all_alignment, positive, valid, num_unmatched)
 
 
 def stack_targets(targets: list[Targets]) -> Targets:

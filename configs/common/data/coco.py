@@ -7,11 +7,10 @@ from detectron2.config import LazyCall as L
 from detectron2.data import (
     DatasetMapper,
     build_detection_test_loader,
-    build_detection_train_loader,
     get_detection_dataset_dicts,
 )
-from detectron2.evaluation import COCOEvaluator
-from tood_d2.data import get_training_dicts
+from tood_d2.data import build_train_loader, get_training_dicts
+from tood_d2.evaluation import IllustratedCOCOEvaluator
 
 dataset = dict(
     # Names of registered data sets, used where no JSON is given.
@@ -28,8 +27,12 @@ dataset = dict(
 
 dataloader = OmegaConf.create()
 
-dataloader.train = L(build_detection_train_loader)(
-    dataset=L(get_training_dicts)(names="${dataset.train}", filter_empty=True),
+dataloader.train = L(build_train_loader)(
+    dataset=L(get_training_dicts)(
+        names="${dataset.train}", filter_empty=True, num_classes="${model.num_classes}"
+    ),
+    # Images with rare classes are repeated, see RepeatFactorTrainingSampler; 0 for never.
+    repeat_threshold=0.0,
     mapper=L(DatasetMapper)(
         is_train=True,
         augmentations=[
@@ -55,6 +58,6 @@ dataloader.test = L(build_detection_test_loader)(
     num_workers="${..train.num_workers}",
 )
 
-dataloader.evaluator = L(COCOEvaluator)(
+dataloader.evaluator = L(IllustratedCOCOEvaluator)(
     dataset_name="${dataset.test}", tasks=["bbox"], output_dir="${train.output_dir}/inference"
 )
