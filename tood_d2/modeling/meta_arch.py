@@ -23,7 +23,14 @@ from .assigners import BACKGROUND, ATSSAssigner, TaskAlignedAssigner
 from .heads import ParallelHead, TaskAlignedHead
 from .losses import task_aligned_focal_loss
 from .postprocessing import select_detections
-from .targets import Targets, centered_in_image, image_targets, stack_targets, target_centerness
+from .targets import (
+    Targets,
+    assignment_metrics,
+    centered_in_image,
+    image_targets,
+    stack_targets,
+    target_centerness,
+)
 
 HEADS = {"ParallelHead": ParallelHead, "TaskAlignedHead": TaskAlignedHead}
 
@@ -152,25 +159,17 @@ class TOOD(DenseDetector):
         targets = self.label_anchors(
             anchors, pred_logits, pred_boxes, gt_instances, images.image_sizes, initial_phase
         )
-        self._log_assignment(targets, [len(level) for level in anchors], initial_phase)
+        level_sizes = {
+            name: len(level) for name, level in zip(self.head_in_features, anchors, strict=True)
+        }
+        storage = get_event_storage()
+        for name, value in assignment_metrics(targets, level_sizes).items():
+            storage.put_scalar(f"[metric] {name}", value)
+        storage.put_scalar("[metric] initial_phase", float(initial_phase), smoothing_hint=False)
         losses = self.losses(anchors, pred_logits, pred_boxes, targets, initial_phase)
         if pred_centerness:
             losses["loss_centerness"] = self.centerness_loss(anchors, *pred_centerness, targets)
         return losses
-
-    def _log_assignment(self, targets: Targets, level_sizes: list[int], initial_phase: bool):
-        """Logs means per image, and the mean alignment of the positive anchors."""
-        num_images = len(targets.positive)
-        sums = [level.sum() for level in targets.positive.split(level_sizes, dim=1)]
-        sums += [targets.alignment.sum(), targets.num_unmatched.sum()]
-        *levels, alignment, unmatched = torch.stack(sums).tolist()  # one transfer for all
-        storage = get_event_storage()
-        storage.put_scalar("[metric] num_pos_anchors", sum(levels) / num_images)
-        for name, number in zip(self.head_in_features, levels, strict=True):
-            storage.put_scalar(f"[metric] num_pos_anchors/{name}", number / num_images)
-        storage.put_scalar("[metric] unmatched_objects", unmatched / num_images)
-        storage.put_scalar("[metric] alignment", alignment / max(sum(levels), 1))
-        storage.put_scalar("[metric] initial_phase", float(initial_phase), smoothing_hint=False)
 
     def _transpose_predictions(self, predictions: tuple[list[Tensor], ...]) -> list[list[Tensor]]:
         """(N, D, Hi, Wi) of each prediction and level to (N, Hi * Wi, D)."""

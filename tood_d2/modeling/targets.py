@@ -82,3 +82,27 @@ def target_centerness(anchors: Boxes, targets: Targets) -> Tensor:
     """Centre-ness of the positive anchors of a batch in their boxes, (number of positives,)."""
     centers = anchors.get_centers().expand(len(targets.positive), -1, -1)
     return centerness(centers[targets.positive], targets.boxes[targets.positive])
+
+
+def assignment_metrics(targets: Targets, level_sizes: dict[str, int]) -> dict[str, float]:
+    """What to log of an assignment.
+
+    Args:
+        targets: of a batch.
+        level_sizes: number of anchors of each level, by its name.
+
+    Returns:
+        Positive anchors, in all and by level, and objects without an anchor, all per image; the
+        mean alignment of the positive anchors.
+    """
+    num_images = len(targets.positive)
+    levels = targets.positive.split(list(level_sizes.values()), dim=1)
+    sums = [level.sum() for level in levels]
+    sums += [targets.alignment.sum(), targets.num_unmatched.sum()]
+    *numbers, alignment, num_unmatched = torch.stack(sums).tolist()  # one transfer for all
+    metrics = {"num_pos_anchors": sum(numbers) / num_images}
+    for name, number in zip(level_sizes, numbers, strict=True):
+        metrics[f"num_pos_anchors/{name}"] = number / num_images
+    metrics["unmatched_objects"] = num_unmatched / num_images
+    metrics["alignment"] = alignment / max(sum(numbers), 1)
+    return metrics
