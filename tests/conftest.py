@@ -1,6 +1,10 @@
-"""What the tests share: a TOOD that runs in milliseconds, scripts as modules, a small data set."""
+"""What the tests share.
+
+One file for all folders: what processes are sent has to be found in the one module "conftest".
+"""
 
 import importlib.util
+import logging
 from pathlib import Path
 
 import pytest
@@ -8,6 +12,7 @@ import torch
 from hypothesis import settings
 from torch import nn
 
+from detectron2.engine import TrainerBase
 from detectron2.layers import ShapeSpec
 from detectron2.modeling import Backbone
 from detectron2.modeling.anchor_generator import DefaultAnchorGenerator
@@ -144,3 +149,46 @@ def tiny_overrides(shapes):
         "train.seed=0",
         "train.log_period=1",
     ]
+
+
+@pytest.fixture
+def content():
+    """COCO JSON without problems: two images with two boxes, ids with gaps, no info or licences."""
+    box = {"id": 1, "image_id": 7, "category_id": 3, "bbox": [10, 10, 30, 20], "area": 600}
+    box |= {"iscrowd": 0}
+    other = {"id": 5, "image_id": 20, "category_id": 9, "bbox": [0, 0, 64, 48]}
+    return {
+        "images": [
+            {"id": 7, "file_name": "sub/a.png", "width": 100, "height": 80},
+            {"id": 20, "file_name": "b.png", "width": 64, "height": 48},
+        ],
+        "annotations": [box, box | other],
+        "categories": [{"id": 3, "name": "cat"}, {"id": 9, "name": "dog"}],
+    }
+
+
+class Steps(TrainerBase):
+    """A trainer whose steps do nothing; that of iteration ``fails_at`` fails."""
+
+    def __init__(self, *hooks, fails_at=None):
+        super().__init__()
+        self.fails_at = fails_at
+        self.register_hooks(hooks)
+
+    def run_step(self):
+        if self.iter == self.fails_at:
+            raise RuntimeError("as intended")
+
+
+@pytest.fixture(scope="session")
+def steps():
+    """The class :class:`Steps`."""
+    return Steps
+
+
+@pytest.fixture
+def log(caplog, monkeypatch):
+    """What the project logs, also after Detectron2's ``setup_logger``."""
+    monkeypatch.setattr(logging.getLogger("tood_d2"), "propagate", True)
+    caplog.set_level(logging.INFO, "tood_d2")
+    return caplog
