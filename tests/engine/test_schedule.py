@@ -208,7 +208,13 @@ def test_changes_are_logged(kind, log):
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize(
-    "settings, name", [({"scale": True, "reference": 0}, "reference"), ({"epochs": 0}, "epochs")]
+    "settings, name",
+    [
+        ({"scale": True, "reference": 0}, "reference"),
+        ({"epochs": 0}, "epochs"),
+        ({"batch_size": 0}, "batch_size"),
+        ({"accumulation": 0, "scale": True}, "accumulation"),
+    ],
 )
 def test_wrong_values_are_named(kind, settings, name):
     with pytest.raises(ValueError, match=KEYS[name][KINDS.index(kind)]):

@@ -4,6 +4,7 @@ import difflib
 import logging
 import os
 import re
+from functools import reduce
 
 import torch
 from omegaconf import DictConfig, OmegaConf
@@ -70,6 +71,13 @@ def _check_override(cfg: DictConfig, override: str) -> None:
         close = difflib.get_close_matches(name, [str(x) for x in names], n=3)
         hint = f", did you mean {' or '.join(close)}?" if close else f"; known: {', '.join(names)}"
         raise ValueError(f"unknown key {key!r}{hint}")
+
+
+def get_key(cfg: CfgNode | DictConfig, key: str):
+    """The value of a dotted key, None if a LazyConfig has no such key."""
+    if isinstance(cfg, CfgNode):
+        return reduce(getattr, key.split("."), cfg)
+    return OmegaConf.select(cfg, key)
 
 
 def _available(device: str) -> str:

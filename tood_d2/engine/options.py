@@ -2,12 +2,13 @@
 
 import importlib
 from dataclasses import dataclass
-from functools import reduce
 
 import torch
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from detectron2.config import CfgNode
+
+from .config import get_key
 
 AMP_DTYPES = {"float16": torch.float16, "bfloat16": torch.bfloat16}
 
@@ -87,13 +88,7 @@ class TrainingOptions:
         Raises:
             ValueError: on values out of range, with their keys.
         """
-        values = {name: get_option(cfg, name) for name in KEYS}
+        lazy = not isinstance(cfg, CfgNode)
+        keys = {name: lazy_key if lazy else key for name, (lazy_key, key) in KEYS.items()}
+        values = {name: get_key(cfg, key) for name, key in keys.items() if key}
         return cls(**{name: value for name, value in values.items() if value is not None})
-
-
-def get_option(cfg: CfgNode | DictConfig, name: str):
-    """The value of an option of :data:`KEYS` in a config, or None."""
-    lazy_key, yaml_key = KEYS[name]
-    if not isinstance(cfg, CfgNode):
-        return OmegaConf.select(cfg, lazy_key)
-    return reduce(getattr, yaml_key.split("."), cfg) if yaml_key else None

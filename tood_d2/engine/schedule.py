@@ -7,6 +7,9 @@ from omegaconf import DictConfig, OmegaConf
 
 from detectron2.config import CfgNode
 
+from .config import get_key
+from .options import TrainingOptions
+
 logger = logging.getLogger(__name__)
 
 # Keys of lengths in iterations. The milestones of a LazyConfig are relative to its length.
@@ -35,13 +38,7 @@ class _Keys:
         self.changes: dict[str, tuple] = {}
 
     def get(self, key: str):
-        if self.is_lazy:
-            return OmegaConf.select(self.cfg, key)
-        *parents, name = key.split(".")
-        node = self.cfg
-        for parent in parents:
-            node = node[parent]
-        return node[name]
+        return get_key(self.cfg, key)
 
     def set(self, key: str, value) -> None:
         old = self.get(key)
@@ -64,11 +61,17 @@ class _Keys:
 
 
 def effective_batch_size(cfg: CfgNode | DictConfig) -> int:
-    """Images that make one step of the optimiser, over all processes."""
-    if isinstance(cfg, CfgNode):
-        return cfg.SOLVER.IMS_PER_BATCH * cfg.SOLVER.GRADIENT_ACCUMULATION
-    accumulation = OmegaConf.select(cfg, "train.gradient_accumulation", default=1)
-    return cfg.dataloader.train.total_batch_size * accumulation
+    """Images that make one step of the optimiser, over all processes.
+
+    Raises:
+        ValueError: on a batch without images, or other options out of range.
+    """
+    lazy = not isinstance(cfg, CfgNode)
+    key = "dataloader.train.total_batch_size" if lazy else "SOLVER.IMS_PER_BATCH"
+    batch_size = get_key(cfg, key)
+    if batch_size < 1:
+        raise ValueError(f"{key} should be at least 1, not {batch_size}")
+    return batch_size * TrainingOptions.from_config(cfg).gradient_accumulation
 
 
 def fit_schedule(cfg: CfgNode | DictConfig, count_images) -> None:
@@ -87,7 +90,8 @@ def fit_schedule(cfg: CfgNode | DictConfig, count_images) -> None:
         count_images: called, without arguments, for the number of training images.
 
     Raises:
-        ValueError: without any epochs, or on a reference batch size below 1.
+        ValueError: without any epochs, on a reference batch size below 1, or on other options
+            out of range.
     """
     keys = _Keys(cfg)
     node = "train.{}" if keys.is_lazy else "SOLVER.{}"
