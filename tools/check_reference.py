@@ -193,12 +193,9 @@ def check_head(case, meta: dict) -> Deviations:
     for level, stride in enumerate(meta["strides"]):
         with torch.no_grad():
             head = model.head
-            inter_features = head.interactive_features(features[level])
-            box_feature = head.box_decomposition(
-                inter_features, inter_features.mean(dim=(2, 3), keepdim=True)
-            )
-            boxes = head.decode(head.box_reg(box_feature), anchors[level], level)
-            offsets = head.box_alignment(inter_features)
+            task_features = head.task_features(head.interactive_features(features[level]))
+            boxes = head.decode(head.box_reg(task_features.box), anchors[level], level)
+            offsets = task_features.offsets
             for name, stage in (
                 ("bbox_unaligned", boxes),
                 ("bbox_raw", sample_sides(boxes, offsets)),

@@ -8,7 +8,6 @@ from torch import nn
 from detectron2.modeling.anchor_generator import DefaultAnchorGenerator
 from tood_d2.modeling import TaskAlignedHead
 from tood_d2.modeling.box_alignment import align_boxes, decode_distances
-from tood_d2.modeling.heads import TaskDecomposition
 
 
 @pytest.fixture
@@ -104,7 +103,7 @@ def test_layers_are_stacked_and_all_are_kept(build_head):
     feature = torch.randn(2, 16, 4, 5)
     first = head.inter_convs[0](feature)
     second = head.inter_convs[1](first)
-    expected = torch.cat((first, second, head.inter_convs[2](second)), dim=1)
+    expected = [first, second, head.inter_convs[2](second)]
     torch.testing.assert_close(head.interactive_features(feature), expected)
     conv = head.inter_convs[0]
     torch.testing.assert_close(
@@ -114,31 +113,47 @@ def test_layers_are_stacked_and_all_are_kept(build_head):
     assert conv.norm.num_groups == 32
 
 
-def test_layer_attention_weighs_whole_layers():
-    decomposition = TaskDecomposition(num_convs=3, channels=32, norm="GN")
-    for parameter in decomposition.parameters():
-        nn.init.normal_(parameter)
-    features = torch.randn(2, 96, 4, 5)
-    pooled = features.mean(dim=(2, 3), keepdim=True)
-
+def expected_decomposition(decomposition, features):
+    """Layer attention and reduction step by step, of concatenated layers."""
+    pooled = features.mean(dim=(2, 3))
     down, _, up, _ = decomposition.layer_attention
-    hidden = F.relu(pooled[:, :, 0, 0] @ down.weight[:, :, 0, 0].T + down.bias)
+    hidden = F.relu(pooled @ down.weight[:, :, 0, 0].T + down.bias)
     weights = (hidden @ up.weight[:, :, 0, 0].T + up.bias).sigmoid()  # (N, layers)
     assert weights.std() > 0.1
-    scaled = features * weights.repeat_interleave(32, dim=1)[:, :, None, None]
+    channels = features.shape[1] // weights.shape[1]
+    scaled = features * weights.repeat_interleave(channels, dim=1)[:, :, None, None]
     reduced = F.conv2d(scaled, decomposition.reduction.weight)
-    expected = F.relu(decomposition.reduction.norm(reduced))
-    torch.testing.assert_close(decomposition(features, pooled), expected, rtol=1e-4, atol=1e-4)
+    return F.relu(decomposition.reduction.norm(reduced))
+
+
+@pytest.mark.parametrize("grad", [True, False])
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
+def test_task_features(build_head, memory_format, grad):
+    head = build_head(num_convs=3)
+    for parameter in head.parameters():
+        nn.init.normal_(parameter)
+    layers = [torch.randn(2, 64, 4, 5).to(memory_format=memory_format) for _ in range(3)]
+    with torch.set_grad_enabled(grad):
+        features = head.task_features(layers)
+        joined = torch.cat(layers, dim=1)
+        expected = {
+            "cls": expected_decomposition(head.cls_decomposition, joined),
+            "box": expected_decomposition(head.box_decomposition, joined),
+            "alignment_logits": head.cls_alignment(joined),
+            "offsets": head.box_alignment(joined),
+        }
+    for name, actual in features._asdict().items():
+        torch.testing.assert_close(actual, expected[name], rtol=1e-4, atol=1e-3)
+        assert actual.is_contiguous(memory_format=memory_format), name
+        assert actual.requires_grad == grad
 
 
 def test_score_is_the_root_of_class_and_alignment_probability(build_head):
     head = randomize(build_head())
-    feature = torch.randn(2, 16, 4, 5)
-    inter_features = head.interactive_features(feature)
-    pooled = inter_features.mean(dim=(2, 3), keepdim=True)
-    classification = head.cls_logits(head.cls_decomposition(inter_features, pooled)).sigmoid()
-    alignment = head.cls_alignment(inter_features).sigmoid()
-    scores = head.predict_logits(inter_features, pooled).sigmoid()
+    features = head.task_features(head.interactive_features(torch.randn(2, 16, 4, 5)))
+    classification = head.cls_logits(features.cls).sigmoid()
+    alignment = features.alignment_logits.sigmoid()
+    scores = head.predict_logits(features).sigmoid()
     torch.testing.assert_close(scores, (classification * alignment).sqrt(), rtol=1e-4, atol=1e-6)
 
 
@@ -148,11 +163,10 @@ def test_boxes_are_decoded_and_aligned(build_head):
     _, pred_boxes = head(features)
     changed = False
     for level, anchors in enumerate(head.anchor_generator(features)):
-        inter_features = head.interactive_features(features[level])
-        pooled = inter_features.mean(dim=(2, 3), keepdim=True)
-        reg = head.box_reg(head.box_decomposition(inter_features, pooled))
+        task_features = head.task_features(head.interactive_features(features[level]))
+        reg = head.box_reg(task_features.box)
         boxes = decode_distances(reg, head.scales[level], anchors, stride=(8, 16)[level])
-        aligned = align_boxes(boxes, head.box_alignment(inter_features))
+        aligned = align_boxes(boxes, task_features.offsets)
         changed |= not torch.allclose(aligned, boxes)
         torch.testing.assert_close(pred_boxes[level], aligned)
     assert changed

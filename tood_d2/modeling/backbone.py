@@ -6,7 +6,7 @@ import torch
 from fvcore.nn import weight_init
 from torch import Tensor, nn
 
-from detectron2.layers import FrozenBatchNorm2d, ShapeSpec
+from detectron2.layers import Conv2d, FrozenBatchNorm2d, ShapeSpec
 from detectron2.modeling import BACKBONE_REGISTRY
 from detectron2.modeling.backbone import FPN, BasicStem, BottleneckBlock, ResNet
 from detectron2.modeling.backbone.fpn import LastLevelP6P7
@@ -32,6 +32,30 @@ class FrozenStatsBatchNorm2d(FrozenBatchNorm2d):
 
     def __repr__(self):
         return f"{type(self).__name__}(num_features={self.num_features}, eps={self.eps})"
+
+
+class FoldedNormConv2d(Conv2d):
+    """A convolution whose kernel takes in the batch norm of fixed statistics that follows it.
+
+    Values and gradients are those of the two after each other; what the norm would compute and
+    keep for the backward pass is saved. Names of parameters and buffers are those of ``Conv2d``.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        norm = self.norm
+        scale = norm.weight * (norm.running_var + norm.eps).rsqrt()
+        bias = norm.bias - norm.running_mean * scale
+        if self.bias is not None:
+            bias = bias + self.bias * scale
+        x = self._conv_forward(x, self.weight * scale[:, None, None, None], bias)
+        return x if self.activation is None else self.activation(x)
+
+
+def fold_fixed_norms(module: nn.Module) -> None:
+    """Makes each convolution with a batch norm of fixed statistics a :class:`FoldedNormConv2d`."""
+    for conv in module.modules():
+        if type(conv) is Conv2d and isinstance(conv.norm, FrozenBatchNorm2d):
+            conv.__class__ = FoldedNormConv2d  # same parameters, same constructor, other forward
 
 
 class DeformBottleneckBlock(BottleneckBlock):
@@ -110,27 +134,28 @@ def build_resnet(
         if num_groups != 1 or any(deform_on_per_stage):
             raise ValueError(f"ResNet-{depth} has no bottleneck blocks to be grouped or deformable")
         stages = ResNet.make_default_stages(depth, norm=norm)
-        return ResNet(stem, stages, out_features=out_features, freeze_at=freeze_at)
-
-    stages = []
-    for i, num_blocks in enumerate(BOTTLENECK_BLOCKS[depth]):
-        block = {"block_class": BottleneckBlock}
-        if deform_on_per_stage[i]:
-            block = {"block_class": DeformBottleneckBlock, "deform_groups": deform_groups}
-        stages.append(
-            ResNet.make_stage(
-                **block,
-                num_blocks=num_blocks,
-                stride_per_block=[1 if i == 0 else 2] + [1] * (num_blocks - 1),
-                in_channels=64 if i == 0 else 128 << i,
-                bottleneck_channels=num_groups * width_per_group << i,
-                out_channels=256 << i,
-                num_groups=num_groups,
-                norm=norm,
-                stride_in_1x1=stride_in_1x1,
+    else:
+        stages = []
+        for i, num_blocks in enumerate(BOTTLENECK_BLOCKS[depth]):
+            block = {"block_class": BottleneckBlock}
+            if deform_on_per_stage[i]:
+                block = {"block_class": DeformBottleneckBlock, "deform_groups": deform_groups}
+            stages.append(
+                ResNet.make_stage(
+                    **block,
+                    num_blocks=num_blocks,
+                    stride_per_block=[1 if i == 0 else 2] + [1] * (num_blocks - 1),
+                    in_channels=64 if i == 0 else 128 << i,
+                    bottleneck_channels=num_groups * width_per_group << i,
+                    out_channels=256 << i,
+                    num_groups=num_groups,
+                    norm=norm,
+                    stride_in_1x1=stride_in_1x1,
+                )
             )
-        )
-    return ResNet(stem, stages, out_features=out_features, freeze_at=freeze_at)
+    resnet = ResNet(stem, stages, out_features=out_features, freeze_at=freeze_at)
+    fold_fixed_norms(resnet)
+    return resnet
 
 
 def build_fpn(bottom_up: ResNet, out_channels: int = 256, norm: str = "") -> FPN:

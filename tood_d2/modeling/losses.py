@@ -23,7 +23,10 @@ def aligned_logits(cls_logits: Tensor, alignment_logits: Tensor) -> Tensor:
     a, b = cls_logits.float(), alignment_logits.float()
     softplus_b = F.softplus(-b)
     neg_log_p = (F.softplus(-a) + softplus_b) / 2
-    return neg_log_p - torch.logaddexp(softplus_b - a, -b) + torch.log1p(torch.exp(-neg_log_p))
+    x = softplus_b - a
+    # logaddexp(x, -b), for which PyTorch's own needs many times as long on a CPU.
+    log_sum = torch.maximum(x, -b) + F.softplus(-(x + b).abs())
+    return neg_log_p - log_sum + F.softplus(-neg_log_p)
 
 
 def task_aligned_focal_loss(logits: Tensor, targets: Tensor, gamma: float = 2.0) -> Tensor:
@@ -45,10 +48,10 @@ def centerness(points: Tensor, boxes: Tensor) -> Tensor:
 
     Args:
         points: (R, 2), x and y.
-        boxes: (R, 4), XYXY.
+        boxes: (..., R, 4), XYXY.
 
     Returns:
-        (R,) in (0, 1]: 1 at the centre of the box.
+        (..., R) in (0, 1]: 1 at the centre of the box.
     """
-    sides = torch.stack((points - boxes[:, :2], boxes[:, 2:] - points), dim=-1)  # (R, xy, 2)
+    sides = torch.stack((points - boxes[..., :2], boxes[..., 2:] - points), dim=-1)
     return (sides.amin(dim=-1) / sides.amax(dim=-1)).prod(dim=-1).sqrt()

@@ -199,23 +199,20 @@ class TOOD(DenseDetector):
             initial_phase: whether to match by ATSS.
         """
         multiple = max(self.backbone.size_divisibility, 1)
+        all_anchors = Boxes.cat(anchors)
         targets = []
         for logits, boxes, gt, image_size in zip(
             pred_logits, pred_boxes, gt_instances, image_sizes, strict=True
         ):
-            valid = [centered_in_image(level, image_size, multiple) for level in anchors]
-            valid_anchors = [level[inside] for level, inside in zip(anchors, valid, strict=True)]
-            valid = torch.cat(valid)
+            valid = centered_in_image(all_anchors, image_size, multiple)
             if initial_phase:
-                matched_idxs = self.initial_assigner(valid_anchors, gt.gt_boxes)
+                matched_idxs = self.initial_assigner(anchors, gt.gt_boxes, valid)
                 alignment = (matched_idxs != BACKGROUND).to(boxes.dtype)
             else:
+                # Without a score an anchor is matched to nothing.
+                scores = logits.sigmoid() * valid[:, None]
                 matched_idxs, alignment = self.assigner(
-                    logits[valid].sigmoid(),
-                    Boxes(boxes[valid]),
-                    Boxes.cat(valid_anchors),
-                    gt.gt_boxes,
-                    gt.gt_classes,
+                    scores, Boxes(boxes), all_anchors, gt.gt_boxes, gt.gt_classes
                 )
             targets.append(image_targets(matched_idxs, alignment, valid, gt, self.num_classes))
         return stack_targets(targets)
@@ -241,22 +238,28 @@ class TOOD(DenseDetector):
             ``loss_cls`` and ``loss_box_reg``, each divided by its sum of target weights,
             averaged over the processes.
         """
-        positive = targets.positive
-        cls_targets = torch.zeros_like(pred_logits)
-        cls_targets[positive, targets.labels[positive]] = targets.alignment[positive]
+        # Whatever concerns some anchors only is computed for all and masked: to select them, the
+        # device would have to be waited for.
+        positive = targets.positive[..., None]
+        cls_targets = torch.zeros_like(pred_logits).scatter_(
+            2,
+            targets.labels.clamp(max=self.num_classes - 1)[..., None],
+            targets.alignment[..., None],
+        )
         if initial_phase:
             loss_cls = sigmoid_focal_loss(
-                pred_logits[targets.valid],
-                cls_targets[targets.valid],
+                pred_logits,
+                cls_targets,
                 alpha=self.focal_loss_alpha,
                 gamma=self.focal_loss_gamma,
-                reduction="sum",
             )
+            loss_cls = torch.where(targets.valid[..., None], loss_cls, 0).sum()
             box_weights = target_centerness(Boxes.cat(anchors), targets)
         else:
             loss_cls = task_aligned_focal_loss(pred_logits, cls_targets, self.focal_loss_gamma)
-            box_weights = targets.alignment[positive]
-        giou_losses = generalized_box_iou_loss(pred_boxes[positive], targets.boxes[positive])
+            box_weights = targets.alignment
+        boxes = torch.where(positive, pred_boxes, targets.boxes)
+        giou_losses = generalized_box_iou_loss(boxes, targets.boxes)
         loss_box_reg = self.box_loss_weight * (box_weights * giou_losses).sum()
 
         normalizers = torch.stack((targets.alignment.sum(), box_weights.sum()))
@@ -277,8 +280,9 @@ class TOOD(DenseDetector):
             targets: see :meth:`label_anchors`.
         """
         loss = F.binary_cross_entropy_with_logits(
-            pred_centerness[targets.positive].squeeze(1),
+            pred_centerness.squeeze(2),
             target_centerness(Boxes.cat(anchors), targets),
+            weight=targets.positive.to(pred_centerness.dtype),
             reduction="sum",
         )
         return loss / _mean_over_processes(targets.positive.sum().to(loss.dtype))

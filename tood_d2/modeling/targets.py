@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from detectron2.structures import Boxes, Instances
@@ -47,11 +48,11 @@ def centered_in_image(anchors: Boxes, image_size: tuple[int, int], multiple: int
 def image_targets(
     matched_idxs: Tensor, alignment: Tensor, valid: Tensor, gt: Instances, num_classes: int
 ) -> Targets:
-    """Targets of all anchors of an image from the assignment of the valid ones.
+    """Targets of the anchors of an image from their assignment.
 
     Args:
-        matched_idxs: (valid.sum(),) index of the ground-truth box or ``BACKGROUND``.
-        alignment: (valid.sum(),) zero for background.
+        matched_idxs: (R,) index of the ground-truth box or ``BACKGROUND``.
+        alignment: (R,) zero for background.
         valid: (R,) bool.
         gt: instances with ``gt_boxes`` and ``gt_classes``.
         num_classes: K.
@@ -59,18 +60,17 @@ def image_targets(
     num_objects = len(gt.gt_classes)
     has_anchor = torch.zeros(num_objects + 1, dtype=torch.bool, device=valid.device)
     has_anchor.index_fill_(0, matched_idxs - BACKGROUND, True)  # BACKGROUND goes to the front
-    num_unmatched = num_objects - has_anchor[1:].sum()
-    matched = matched_idxs != BACKGROUND
-    matched_idxs = matched_idxs[matched]
-    positive = valid.clone()
-    positive[valid] = matched
-    labels = gt.gt_classes.new_full(valid.shape, num_classes)
-    labels[positive] = gt.gt_classes[matched_idxs]
-    boxes = gt.gt_boxes.tensor.new_zeros(*valid.shape, 4)
-    boxes[positive] = gt.gt_boxes.tensor[matched_idxs]
-    all_alignment = alignment.new_zeros(valid.shape)
-    all_alignment[valid] = alignment
-    return Targets(labels, boxes, all_alignment, positive, valid, num_unmatched)
+    # Its targets are put behind those of the objects, where the index -1 finds them.
+    labels = F.pad(gt.gt_classes, (0, 1), value=num_classes)
+    boxes = F.pad(gt.gt_boxes.tensor, (0, 0, 0, 1))
+    return Targets(
+        labels=labels[matched_idxs],
+        boxes=boxes[matched_idxs],
+        alignment=alignment,
+        positive=matched_idxs != BACKGROUND,
+        valid=valid,
+        num_unmatched=num_objects - has_anchor[1:].sum(),
+    )
 
 
 def stack_targets(targets: list[Targets]) -> Targets:
@@ -79,9 +79,9 @@ def stack_targets(targets: list[Targets]) -> Targets:
 
 
 def target_centerness(anchors: Boxes, targets: Targets) -> Tensor:
-    """Centre-ness of the positive anchors of a batch in their boxes, (number of positives,)."""
-    centers = anchors.get_centers().expand(len(targets.positive), -1, -1)
-    return centerness(centers[targets.positive], targets.boxes[targets.positive])
+    """Centre-ness of the anchors of a batch in their boxes, (N, R), zero for background."""
+    values = centerness(anchors.get_centers(), targets.boxes)
+    return torch.where(targets.positive, values, 0)
 
 
 def assignment_metrics(targets: Targets, level_sizes: dict[str, int]) -> dict[str, float]:

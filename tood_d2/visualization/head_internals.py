@@ -14,6 +14,7 @@ from torch import Tensor
 
 from detectron2.modeling.meta_arch.dense_detector import DenseDetector
 
+from ..modeling.heads.task_decomposition import pool_layers
 from .alignment_figures import GT_COLOR, PANEL_WIDTH, ObjectView, draw_box, finish_axes
 
 # An arrow is as long in the image as it is in truth.
@@ -48,13 +49,13 @@ def head_internals(model: DenseDetector, batched_input: dict) -> HeadInternals:
     features = model.backbone(model.preprocess_image([batched_input]).tensor)
     cls_weights, box_weights, offsets = [], [], []
     for name in model.head_in_features:
-        inter_features = head.interactive_features(features[name])
-        pooled = inter_features.mean(dim=(2, 3), keepdim=True)
+        layers = head.interactive_features(features[name])
+        pooled = pool_layers(layers)
         cls_weights.append(head.cls_decomposition.layer_attention(pooled).flatten())
         box_weights.append(head.box_decomposition.layer_attention(pooled).flatten())
-        if head.box_alignment is not None:
-            level_offsets = head.box_alignment(inter_features)[0].permute(1, 2, 0)
-            offsets.append(level_offsets.unflatten(2, (4, 2)).cpu())
+        level_offsets = head.task_features(layers).offsets
+        if level_offsets is not None:
+            offsets.append(level_offsets[0].permute(1, 2, 0).unflatten(2, (4, 2)).cpu())
     return HeadInternals(torch.stack(cls_weights).cpu(), torch.stack(box_weights).cpu(), offsets)
 
 

@@ -1,11 +1,14 @@
 """Adaptive training sample selection (arXiv 1912.02424). M ground-truth boxes, R anchors."""
 
+import math
+
 import torch
 from torch import Tensor
 
-from detectron2.structures import Boxes, pairwise_iou
+from detectron2.structures import Boxes
+from detectron2.structures.boxes import matched_pairwise_iou
 
-from .matching import BACKGROUND, centers_inside, match_by_priority
+from .matching import BACKGROUND, centers_inside, match_by_priority, split_pairs
 
 
 class ATSSAssigner:
@@ -19,11 +22,14 @@ class ATSSAssigner:
         self.topk = topk
 
     @torch.no_grad()
-    def __call__(self, anchors: list[Boxes], gt_boxes: Boxes) -> Tensor:
+    def __call__(
+        self, anchors: list[Boxes], gt_boxes: Boxes, valid: Tensor | None = None
+    ) -> Tensor:
         """
         Args:
             anchors: the anchors of each level, R in all.
             gt_boxes: the M ground-truth boxes.
+            valid: (R,) bool, which anchors may be matched; None for all.
 
         Returns:
             (R,) int64: index of the ground-truth box or ``BACKGROUND``.
@@ -34,25 +40,35 @@ class ATSSAssigner:
             return torch.full((len(anchors),), BACKGROUND, device=gt_boxes.device)
 
         centers = anchors.get_centers()
-        distances = torch.cdist(
-            gt_boxes.get_centers(), centers, compute_mode="donot_use_mm_for_euclid_dist"
-        )  # (M, R)
+        if valid is None:
+            valid = torch.ones(len(anchors), dtype=torch.bool, device=centers.device)
+        # The others are infinitely far away.
+        x, y = torch.where(valid, centers.T, math.inf)
         # The topk nearest anchors of each level ...
-        near_idxs, start = [], 0
-        for level_distances in distances.split(anchors_per_level, dim=1):
-            num_anchors = level_distances.shape[1]
-            nearest = level_distances.topk(min(self.topk, num_anchors), dim=1, largest=False)
-            near_idxs.append(nearest.indices + start)
-            start += num_anchors
-        near_idxs = torch.cat(near_idxs, dim=1)  # (M, candidates)
+        found = []
+        for block, (dx, dy) in split_pairs(len(gt_boxes), anchors.tensor, 2):
+            gt_x, gt_y = gt_boxes.get_centers()[block, :, None].unbind(dim=1)
+            torch.sub(x, gt_x, out=dx).square_()
+            torch.sub(y, gt_y, out=dy).square_()
+            distances = dx.add_(dy).sqrt_()  # (block, R)
+            nearest, start = [], 0
+            for level_distances in distances.split(anchors_per_level, dim=1):
+                num_anchors = level_distances.shape[1]
+                topk = level_distances.topk(min(self.topk, num_anchors), dim=1, largest=False)
+                nearest.append(topk.indices + start)
+                start += num_anchors
+            found.append(torch.cat(nearest, dim=1))
+        anchor_idxs = torch.cat(found)  # (M, A)
 
         # ... whose IoU reaches the mean plus the standard deviation over them ...
-        ious = pairwise_iou(gt_boxes, anchors)  # (M, R)
-        near_ious = ious.gather(1, near_idxs)
-        correction = min(1, near_ious.shape[1] - 1)  # a single candidate has no deviation
-        std, mean = torch.std_mean(near_ious, dim=1, correction=correction, keepdim=True)
+        gt = Boxes(gt_boxes.tensor.repeat_interleave(anchor_idxs.shape[1], dim=0))
+        ious = matched_pairwise_iou(gt, anchors[anchor_idxs.flatten()]).view_as(anchor_idxs)
+        near = valid[anchor_idxs]  # all, but for levels with less than topk anchors
+        number = near.sum(dim=1, keepdim=True)
+        mean = (ious * near).sum(dim=1, keepdim=True) / number
+        variance = ((ious - mean).square() * near).sum(dim=1, keepdim=True) / (number - 1)
+        std = torch.where(number > 1, variance, 0).sqrt()
         # ... and that are inside the box.
-        inside = centers_inside(centers[near_idxs], gt_boxes.tensor)
-        candidates = torch.zeros_like(ious, dtype=torch.bool)
-        candidates.scatter_(1, near_idxs, (near_ious >= mean + std) & inside)
-        return match_by_priority(candidates, ious)
+        inside = centers_inside(centers[anchor_idxs], gt_boxes.tensor)
+        candidates = near & (ious >= mean + std) & inside
+        return match_by_priority(anchor_idxs, candidates, ious, len(anchors))

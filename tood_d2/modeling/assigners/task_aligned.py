@@ -3,9 +3,15 @@
 import torch
 from torch import Tensor
 
-from detectron2.structures import Boxes, pairwise_iou
+from detectron2.structures import Boxes
 
-from .matching import BACKGROUND, centers_inside, match_by_priority
+from .matching import (
+    BACKGROUND,
+    centers_inside,
+    match_by_priority,
+    pairwise_iou_,
+    split_pairs,
+)
 
 CONFLICT_RULES = ("iou", "area")
 
@@ -58,37 +64,48 @@ class TaskAlignedAssigner:
             matched_idxs = gt_classes.new_full((len(anchors),), BACKGROUND)
             return matched_idxs, pred_scores.new_zeros(len(anchors))
 
-        ious = pairwise_iou(gt_boxes, pred_boxes)  # (M, R)
-        metric = pred_scores.T[gt_classes].pow(self.alpha) * ious.pow(self.beta)  # (M, R)
-
+        scores = pred_scores.T  # (K, R)
+        if len(gt_boxes) > len(scores):
+            scores = scores.contiguous()  # slower to make than some rows are to read
+        coordinates = pred_boxes.tensor.T.contiguous()
         # The topk anchors with the largest metric, over all levels ...
-        topk_metric, topk_idxs = metric.topk(min(self.topk, len(anchors)), dim=1)  # (M, topk)
+        topk = min(self.topk, len(anchors))
+        found = []
+        for block, (ious, metric, *buffers) in split_pairs(len(gt_boxes), anchors.tensor, 4):
+            pairwise_iou_(ious, [metric, *buffers], gt_boxes.tensor[block], coordinates)
+            class_scores = torch.index_select(scores, 0, gt_classes[block], out=buffers[0])
+            # As a square's power, because PyTorch is ten times as fast with an exponent of 2 or 3.
+            torch.square(ious, out=metric).pow_(self.beta / 2)
+            metric.mul_(class_scores.pow_(self.alpha))
+            topk_metric, anchor_idxs = metric.topk(topk, dim=1)
+            found.append((anchor_idxs, topk_metric, ious.gather(1, anchor_idxs)))
+        anchor_idxs, metric, ious = map(torch.cat, zip(*found, strict=True))  # (M, topk)
         # ... as far as it is positive and they are inside the box.
-        inside = centers_inside(anchors.get_centers()[topk_idxs], gt_boxes.tensor)
-        candidates = torch.zeros_like(metric, dtype=torch.bool)
-        candidates.scatter_(1, topk_idxs, (topk_metric > 0) & inside)
+        inside = centers_inside(anchors.get_centers()[anchor_idxs], gt_boxes.tensor)
+        candidates = (metric > 0) & inside
 
         priority = ious if self.conflict == "iou" else -gt_boxes.area()[:, None]
-        matched_idxs = match_by_priority(candidates, priority)
-        return matched_idxs, normalize_alignment(matched_idxs, metric, ious)
+        matched_idxs = match_by_priority(anchor_idxs, candidates, priority, len(anchors))
+        gt_idxs = torch.arange(len(gt_boxes), device=anchor_idxs.device)[:, None]
+        matched = candidates & (matched_idxs[anchor_idxs] == gt_idxs)
+        alignment = pred_scores.new_zeros(len(anchors))
+        normalized = normalize_alignment(metric, ious, matched)
+        alignment.scatter_reduce_(0, anchor_idxs.flatten(), normalized.flatten(), "amax")
+        return matched_idxs, alignment
 
 
-def normalize_alignment(matched_idxs: Tensor, metric: Tensor, ious: Tensor) -> Tensor:
+def normalize_alignment(metric: Tensor, ious: Tensor, matched: Tensor) -> Tensor:
     """The normalised metric: t, scaled per box so that its maximum is the box's best IoU.
 
     Args:
-        matched_idxs: (R,) with ``BACKGROUND`` for unmatched anchors.
-        metric: (M, R) alignment metric t.
-        ious: (M, R).
+        metric: (M, A) alignment metric t of A anchors for each box.
+        ious: (M, A).
+        matched: (M, A) bool, whether the anchor is matched to the box.
 
     Returns:
-        (R,): ``t / (max t + 1e-7) * max u``, both maxima over the anchors matched to the
-        same box; 0 for background.
+        (M, A): ``t / (max t + 1e-7) * max u``, both maxima over the anchors matched to the
+        box; 0 for others.
     """
-    matched = torch.zeros_like(metric, dtype=torch.bool)
-    positive = matched_idxs != BACKGROUND
-    matched.scatter_(0, matched_idxs.clamp(min=0)[None], positive[None])
     metric = torch.where(matched, metric, 0.0)
     ious = torch.where(matched, ious, 0.0)
-    normalized = metric / (metric.amax(dim=1, keepdim=True) + 1e-7) * ious.amax(dim=1, keepdim=True)
-    return normalized.sum(dim=0)
+    return metric / (metric.amax(dim=1, keepdim=True) + 1e-7) * ious.amax(dim=1, keepdim=True)

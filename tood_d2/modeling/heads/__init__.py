@@ -1,12 +1,11 @@
 from .delta_head import TaskAlignedDeltaHead
 from .dense_head import DenseHead
 from .parallel_head import ParallelHead
-from .task_aligned_head import TaskAlignedHead, TaskDecomposition
+from .task_aligned_head import TaskAlignedHead
 
 __all__ = [
     "DenseHead",
     "ParallelHead",
     "TaskAlignedDeltaHead",
     "TaskAlignedHead",
-    "TaskDecomposition",
 ]

@@ -55,17 +55,15 @@ class TaskAlignedDeltaHead(TaskAlignedHead):
         for level, (feature, anchors) in enumerate(
             zip(features, self.anchor_generator(features), strict=True)
         ):
-            inter_features = self.interactive_features(feature)
-            pooled = inter_features.mean(dim=(2, 3), keepdim=True)
-            box_feature = self.box_decomposition(inter_features, pooled)
-            pred_logits.append(self.predict_logits(inter_features, pooled))
-            boxes = self.predict_boxes(inter_features, box_feature, anchors, level)
+            task_features = self.task_features(self.interactive_features(feature))
+            pred_logits.append(self.predict_logits(task_features))
+            boxes = self.predict_boxes(task_features, anchors, level)
             boxes = boxes.flatten(2).transpose(1, 2)  # (N, Hi * Wi, 4)
             deltas = [self.box2box_transform.get_deltas(anchors.tensor, x) for x in boxes]
             deltas = torch.stack(deltas).transpose(1, 2)
             pred_deltas.append(deltas.unflatten(2, feature.shape[2:]))
             if self.centerness is not None:
-                pred_centerness.append(self.centerness(box_feature).float())
+                pred_centerness.append(self.centerness(task_features.box).float())
         if self.centerness is None:
             return pred_logits, pred_deltas
         return pred_logits, pred_deltas, pred_centerness

@@ -4,6 +4,8 @@ N images, L levels of Hi x Wi locations with one anchor each, K classes, C chann
 ``num_convs`` interactive layers.
 """
 
+from typing import NamedTuple
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -17,49 +19,20 @@ from ..box_alignment import align_boxes
 from ..deform_conv import ModulatedDeformConv2d
 from ..losses import aligned_logits
 from .dense_head import DenseHead, init_conv, prior_logit
+from .task_decomposition import TaskDecomposition, mix_layers, pool_layers
 
 
-class TaskDecomposition(nn.Module):
-    """Task-specific features from the interactive ones by layer attention (Eq. 2 and 3)."""
+class TaskFeatures(NamedTuple):
+    """What a level's predictions are made of."""
 
-    def __init__(self, num_convs: int, channels: int, norm: str):
-        """
-        Args:
-            num_convs: number of interactive layers.
-            channels: C of each of them.
-            norm: normalisation after the reduction, see ``detectron2.layers.get_norm``.
-        """
-        super().__init__()
-        inter_channels = num_convs * channels
-        self.layer_attention = nn.Sequential(
-            nn.Conv2d(inter_channels, channels // 8, 1),
-            nn.ReLU(),
-            nn.Conv2d(channels // 8, num_convs, 1),
-            nn.Sigmoid(),
-        )
-        self.reduction = Conv2d(
-            inter_channels, channels, 1, bias=False, norm=get_norm(norm, channels)
-        )
-
-    def forward(self, inter_features: Tensor, pooled: Tensor) -> Tensor:
-        """
-        Args:
-            inter_features: (N, num_convs * C, H, W).
-            pooled: (N, num_convs * C, 1, 1), their average over the map.
-
-        Returns:
-            (N, C, H, W).
-        """
-        weights = self.layer_attention(pooled)  # (N, num_convs, 1, 1)
-        num_images, num_convs = weights.shape[:2]
-        # A layer's weight is constant over the map, so it goes into the 1x1 kernel.
-        kernel = self.reduction.weight.view(1, self.reduction.out_channels, num_convs, -1)
-        kernel = (kernel * weights.view(num_images, 1, num_convs, 1)).flatten(2)
-        features = torch.bmm(kernel, inter_features.flatten(2))
-        features = features.unflatten(2, inter_features.shape[2:])
-        if self.reduction.norm is not None:
-            features = self.reduction.norm(features)
-        return F.relu(features)
+    cls: Tensor
+    """(N, C, H, W) for classification."""
+    box: Tensor
+    """(N, C, H, W) for localisation."""
+    alignment_logits: Tensor | None
+    """(N, 1, H, W) logits of the map M, if scores are aligned."""
+    offsets: Tensor | None
+    """(N, 8, H, W) the offsets O, if boxes are aligned; see :func:`align_boxes`."""
 
 
 class TaskAlignedHead(DenseHead):
@@ -170,33 +143,51 @@ class TaskAlignedHead(DenseHead):
         for level, (feature, anchors) in enumerate(
             zip(features, self.anchor_generator(features), strict=True)
         ):
-            inter_features = self.interactive_features(feature)
-            pooled = inter_features.mean(dim=(2, 3), keepdim=True)
-            pred_logits.append(self.predict_logits(inter_features, pooled))
-            box_feature = self.box_decomposition(inter_features, pooled)
-            pred_boxes.append(self.predict_boxes(inter_features, box_feature, anchors, level))
+            task_features = self.task_features(self.interactive_features(feature))
+            pred_logits.append(self.predict_logits(task_features))
+            pred_boxes.append(self.predict_boxes(task_features, anchors, level))
         return pred_logits, pred_boxes
 
-    def interactive_features(self, feature: Tensor) -> Tensor:
-        """(N, channels, H, W) -> (N, num_convs * C, H, W), the outputs of all layers (Eq. 1)."""
-        outputs = []
+    def interactive_features(self, feature: Tensor) -> list[Tensor]:
+        """(N, channels, H, W) -> ``num_convs`` maps (N, C, H, W), one of each layer (Eq. 1)."""
+        layers = []
         for conv in self.inter_convs:
             feature = conv(feature)
-            outputs.append(feature)
-        return torch.cat(outputs, dim=1)
+            layers.append(feature)
+        return layers
 
-    def predict_logits(self, inter_features: Tensor, pooled: Tensor) -> Tensor:
+    def task_features(self, layers: list[Tensor]) -> TaskFeatures:
+        """Features for both tasks from ``num_convs`` maps (N, C, H, W), in one pass over them."""
+        pooled = pool_layers(layers)
+        alignments = {"alignment_logits": self.cls_alignment, "offsets": self.box_alignment}
+        alignments = {name: part for name, part in alignments.items() if part is not None}
+        kernels = [self.cls_decomposition.kernel(pooled), self.box_decomposition.kernel(pooled)]
+        for conv, *_ in alignments.values():
+            kernels.append(conv.weight.flatten(1).expand(len(pooled), -1, -1))
+        mixed = mix_layers(layers, torch.cat(kernels, dim=1))
+        cls_feature, box_feature, *reduced = mixed.split([x.shape[1] for x in kernels], dim=1)
+        maps = dict.fromkeys(("alignment_logits", "offsets"))
+        for (name, (conv, *rest)), feature in zip(alignments.items(), reduced, strict=True):
+            feature = feature + conv.bias[:, None, None]
+            for module in rest:
+                feature = module(feature)
+            maps[name] = feature
+        return TaskFeatures(
+            cls=self.cls_decomposition.activate(cls_feature),
+            box=self.box_decomposition.activate(box_feature),
+            **maps,
+        )
+
+    def predict_logits(self, features: TaskFeatures) -> Tensor:
         """Aligned class logits (N, K, H, W), see :func:`aligned_logits`."""
-        cls_logits = self.cls_logits(self.cls_decomposition(inter_features, pooled))
-        if self.cls_alignment is None:
+        cls_logits = self.cls_logits(features.cls)
+        if features.alignment_logits is None:
             return cls_logits.float()
-        return aligned_logits(cls_logits, self.cls_alignment(inter_features))
+        return aligned_logits(cls_logits, features.alignment_logits)
 
-    def predict_boxes(
-        self, inter_features: Tensor, box_feature: Tensor, anchors: Boxes, level: int
-    ) -> Tensor:
-        """Aligned boxes (N, 4, H, W) in pixels from the task-specific features (N, C, H, W)."""
-        boxes = self.decode(self.box_reg(box_feature), anchors, level)
-        if self.box_alignment is None:
+    def predict_boxes(self, features: TaskFeatures, anchors: Boxes, level: int) -> Tensor:
+        """Aligned boxes (N, 4, H, W) in pixels."""
+        boxes = self.decode(self.box_reg(features.box), anchors, level)
+        if features.offsets is None:
             return boxes
-        return align_boxes(boxes, self.box_alignment(inter_features))
+        return align_boxes(boxes, features.offsets)

@@ -1,0 +1,89 @@
+"""Task-specific features from those of all interactive layers (Sec. 3.1 of the paper).
+
+N images, L interactive layers of C channels, a level of H x W locations.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from detectron2.layers import Conv2d, get_norm
+
+
+class TaskDecomposition(nn.Module):
+    """Layer attention and reduction for one task (Eq. 2 and 3)."""
+
+    def __init__(self, num_convs: int, channels: int, norm: str):
+        """
+        Args:
+            num_convs: L.
+            channels: C.
+            norm: normalisation after the reduction, see ``detectron2.layers.get_norm``.
+        """
+        super().__init__()
+        inter_channels = num_convs * channels
+        self.layer_attention = nn.Sequential(
+            nn.Conv2d(inter_channels, channels // 8, 1),
+            nn.ReLU(),
+            nn.Conv2d(channels // 8, num_convs, 1),
+            nn.Sigmoid(),
+        )
+        self.reduction = Conv2d(
+            inter_channels, channels, 1, bias=False, norm=get_norm(norm, channels)
+        )
+
+    def kernel(self, pooled: Tensor) -> Tensor:
+        """The reduction's 1x1 kernel, times the attention: that is constant over the map.
+
+        Args:
+            pooled: (N, L * C, 1, 1), averages of the layers over the map.
+
+        Returns:
+            (N, C, L * C).
+        """
+        weights = self.layer_attention(pooled).flatten(1)  # (N, L)
+        kernel = self.reduction.weight.flatten(1)
+        return kernel * weights.repeat_interleave(len(kernel), dim=1)[:, None]
+
+    def activate(self, reduced: Tensor) -> Tensor:
+        """What follows the reduction: norm and ReLU of (N, C, H, W)."""
+        if self.reduction.norm is not None:
+            reduced = self.reduction.norm(reduced)
+        return F.relu(reduced)
+
+
+def pool_layers(layers: list[Tensor]) -> Tensor:
+    """(N, L * C, 1, 1), averages of L layers (N, C, H, W) over the map."""
+    return torch.cat([layer.mean(dim=(2, 3), keepdim=True) for layer in layers], dim=1)
+
+
+def mix_layers(layers: list[Tensor], kernel: Tensor) -> Tensor:
+    """A 1x1 convolution of the concatenated layers with a kernel for each image.
+
+    In training the layers are not concatenated, as the copy would be kept for the backward pass.
+
+    Args:
+        layers: L maps (N, C, H, W).
+        kernel: (N, O, L * C).
+
+    Returns:
+        (N, O, H, W), in memory as the layers are.
+    """
+    shape = layers[0].shape[2:]
+    channels_last = not layers[0].is_contiguous()
+
+    def product(layers: Tensor, kernel: Tensor, add_to: Tensor | None = None) -> Tensor:
+        factors = kernel, layers.flatten(2)
+        if channels_last:
+            factors = factors[1].transpose(1, 2), kernel.transpose(1, 2)
+        return torch.bmm(*factors) if add_to is None else torch.baddbmm(add_to, *factors)
+
+    if torch.is_grad_enabled():
+        mixed = None
+        for layer, layer_kernel in zip(layers, kernel.chunk(len(layers), dim=2), strict=True):
+            mixed = product(layer, layer_kernel, add_to=mixed)
+    else:
+        mixed = product(torch.cat(layers, dim=1), kernel)
+    if channels_last:
+        mixed = mixed.transpose(1, 2)
+    return mixed.unflatten(2, shape)
