@@ -5,6 +5,8 @@ train_net.py --config-file configs/tood_R_50_FPN_1x.py --num-gpus 8
 train_net.py --config-file configs/tood_R_50_FPN_1x.yaml --eval-only MODEL.WEIGHTS model.pth
 """
 
+from argparse import Namespace
+
 from detectron2.config import CfgNode
 from detectron2.engine import default_argument_parser, default_setup, launch
 from detectron2.utils import comm
@@ -20,6 +22,25 @@ from tood_d2.engine import (
     register_datasets,
     train,
 )
+from tood_d2.inference import DTYPES, optimize_for_inference
+
+
+def parse_args(argv: list[str] | None = None) -> Namespace:
+    """Detectron2's arguments and ``optimize``; a wrong one ends the program.
+
+    Args:
+        argv: the command line's unless given.
+    """
+    parser = default_argument_parser(epilog=__doc__)
+    parser.add_argument(
+        "--optimize",
+        choices=DTYPES,
+        help="with --eval-only: make the model faster, running in this type",
+    )
+    args = parser.parse_args(argv)
+    if args.optimize and not args.eval_only:
+        parser.error("--optimize goes with --eval-only: an optimized model cannot be trained")
+    return args
 
 
 def main(args):
@@ -36,6 +57,8 @@ def main(args):
 
     if args.eval_only:
         model = load_weights(build_model(cfg), cfg, output_dir if args.resume else "")
+        if args.optimize:
+            model = optimize_for_inference(model, DTYPES[args.optimize])
         return evaluate(cfg, model) if lazy else Trainer.test(cfg, model)
     if lazy:
         return train(cfg, resume=args.resume)
@@ -45,7 +68,7 @@ def main(args):
 
 
 if __name__ == "__main__":
-    args = default_argument_parser(epilog=__doc__).parse_args()
+    args = parse_args()
     launch(
         main,
         args.num_gpus,

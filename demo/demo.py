@@ -21,6 +21,7 @@ from detectron2.utils.logger import setup_logger
 from detectron2.utils.visualizer import ColorMode, Visualizer
 from tood_d2 import model_zoo
 from tood_d2.engine import Predictor, load_config
+from tood_d2.inference import DTYPES
 
 DEFAULT_MODEL = "tood_R_50_FPN_1x"
 IMAGE_EXTENSIONS = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
@@ -86,6 +87,9 @@ def main() -> int:
     parser.add_argument("--output", default="demo_output", help="folder for the pictures")
     parser.add_argument("--confidence-threshold", type=float, default=0.3, help="score to draw")
     parser.add_argument(
+        "--optimize", choices=DTYPES, help="make the model faster, running in this type"
+    )
+    parser.add_argument(
         "--opts",
         nargs=argparse.REMAINDER,
         default=[],
@@ -101,7 +105,7 @@ def main() -> int:
         if config is None:
             config = model_zoo.get_config_file(DEFAULT_MODEL)
             opts = [f"train.init_checkpoint=tood://{DEFAULT_MODEL}", *opts]
-        predictor = Predictor(load_config(config, opts))
+        predictor = Predictor(load_config(config, opts), optimize=DTYPES.get(args.optimize))
     except (OSError, ValueError) as error:
         print(f"{parser.prog}: {error}", file=sys.stderr)
         return 2

@@ -33,6 +33,8 @@ def _add_model(cfg: CN) -> None:
     # Task-aligned head: whether to align scores (the map M) and boxes (the offsets O).
     node.ALIGN_CLS = True
     node.ALIGN_BOXES = True
+    # Task-aligned head: whether to compute its layers anew in the backward pass, to save memory.
+    node.CHECKPOINT_HEAD = False
     # Parallel head: whether to predict centre-ness, for ATSS.
     node.CENTERNESS = False
 
@@ -87,6 +89,10 @@ def _add_training(cfg: CN) -> None:
     cfg.SOLVER.GRADIENT_ACCUMULATION = 1
     # Of automatic mixed precision: "float16" or "bfloat16".
     cfg.SOLVER.AMP.DTYPE = "float16"
+    # Whether channels are next to each other in memory, as some kernels want them.
+    cfg.SOLVER.CHANNELS_LAST = False
+    # Whether to compile the head by torch.compile.
+    cfg.SOLVER.COMPILE_HEAD = False
     # Exponential moving average of the weights, evaluated and saved beside them.
     cfg.SOLVER.EMA = CN({"ENABLED": False, "DECAY": 0.9998})
     # How many of the latest checkpoints are kept.

@@ -16,6 +16,10 @@ train = dict(
     gradient_accumulation=1,
     # dtype: "float16" or "bfloat16"
     amp=dict(enabled=False, dtype="float16"),
+    # Whether channels are next to each other in memory, as some kernels want them.
+    channels_last=False,
+    # Whether to compile the head by torch.compile.
+    compile_head=False,
     # Exponential moving average of the weights, evaluated and saved beside them.
     ema=dict(enabled=False, decay=0.9998),
     ddp=dict(broadcast_buffers=False, find_unused_parameters=False, fp16_compression=False),

@@ -86,3 +86,30 @@ def test_no_weights(load_script, monkeypatch, capsys, shapes, tmp_path):
     monkeypatch.setattr(sys, "argv", argv)
     assert demo.main() == 2
     assert "train.init_checkpoint" in capsys.readouterr().err
+
+
+def test_the_optimized_model_detects_the_same(
+    load_script, model_options, monkeypatch, shapes, tmp_path
+):
+    demo = load_script("demo/demo.py")
+    monkeypatch.chdir(tmp_path)
+    draw, drawn = demo.draw, []
+
+    def record(image, instances, *args):
+        drawn.append(instances)
+        return draw(image, instances, *args)
+
+    monkeypatch.setattr(demo, "draw", record)
+    config, opts = model_options
+    for optimize in ([], ["--optimize", "float32"]):
+        argv = ["demo.py", *config, "--input", f"{shapes}/val", *optimize, *opts]
+        monkeypatch.setattr(sys, "argv", argv)
+        assert demo.main() == 0
+    assert len(drawn) == 2 * 3
+    for expected, actual in zip(drawn[:3], drawn[3:], strict=True):
+        assert len(expected) == len(actual) > 0
+        torch.testing.assert_close(actual.scores, expected.scores, rtol=1e-4, atol=1e-6)
+        torch.testing.assert_close(
+            actual.pred_boxes.tensor, expected.pred_boxes.tensor, rtol=1e-4, atol=1e-2
+        )
+        assert torch.equal(actual.pred_classes, expected.pred_classes)

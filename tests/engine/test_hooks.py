@@ -2,12 +2,13 @@ import logging
 from types import SimpleNamespace
 
 import pytest
+import torch
 from torch import nn
 
 from detectron2.engine import hooks
 from tood_d2.engine.ema import EMAHook, build_ema
-from tood_d2.engine.evaluation_hooks import BestCheckpoint, EarlyStopping
-from tood_d2.engine.hooks import PhaseHook, build_hooks
+from tood_d2.engine.evaluation_hooks import BestCheckpoint, EarlyStopping, ValidationLoss
+from tood_d2.engine.hooks import AssignmentMetrics, PhaseHook, build_hooks
 from tood_d2.engine.options import TrainingOptions
 from tood_d2.engine.training_checkpointer import TrainingCheckpointer
 from tood_d2.modeling.meta_arch import ALWAYS
@@ -74,7 +75,17 @@ def test_a_schedule_that_ends_inside_the_initial_phase_is_warned_of(messages, en
         assert f"{end} iterations" in warnings[0] and "INITIAL_PHASE.ITERS" in warnings[0]
 
 
-def build(model, folder, **options):
+def test_metrics_of_the_assignment_are_logged(steps):
+    class Model:
+        assignment_metrics = {"a": torch.tensor(3), "b/p3": torch.tensor(0.5)}
+
+    trainer = steps(AssignmentMetrics(Model))
+    trainer.train(0, 2)
+    scalars = trainer.storage.latest()
+    assert scalars == {"[metric] a": (3, 1), "[metric] b/p3": (0.5, 1)}
+
+
+def build(model, folder, precise_bn=None, **options):
     """The types of a run's hooks, and the run's metric."""
     options = TrainingOptions(output_dir=str(folder), max_iter=2, **options)
     built = build_hooks(
@@ -86,13 +97,24 @@ def build(model, folder, **options):
         evaluate=lambda model, folder: {},
         build_validation_loader=list,
         build_writers=list,
+        precise_bn=precise_bn,
     )
     return [type(hook) for hook in built], [getattr(hook, "metric", None) for hook in built]
 
 
 def test_other_models_have_no_phases(tiny_tood, tmp_path):
-    assert PhaseHook in build(tiny_tood(), tmp_path)[0]
-    assert PhaseHook not in build(nn.Linear(1, 1), tmp_path)[0]
+    for hook in (PhaseHook, AssignmentMetrics):
+        assert hook in build(tiny_tood(), tmp_path)[0]
+        assert hook not in build(nn.Linear(1, 1), tmp_path)[0]
+
+
+def test_metrics_are_those_of_training(tiny_tood, tmp_path):
+    """They are logged before other hooks give the model batches."""
+    model = tiny_tood()
+    precise_bn = hooks.PreciseBN(1, nn.BatchNorm2d(1), [], 1)
+    types, _ = build(model, tmp_path, precise_bn, validation_loss=True)
+    positions = [types.index(x) for x in (AssignmentMetrics, hooks.PreciseBN, ValidationLoss)]
+    assert positions == sorted(positions)
 
 
 def test_hooks_come_in_the_order_of_what_they_need(tmp_path):

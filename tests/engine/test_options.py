@@ -37,6 +37,8 @@ def test_options_are_read(kind):
         "gradient_accumulation": 4,
         "amp_enabled": True,
         "amp_dtype": "bfloat16",
+        "channels_last": True,
+        "compile_head": True,
         "ema_enabled": True,
         "ema_decay": 0.9,
         "early_stopping": 3,

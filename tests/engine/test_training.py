@@ -1,5 +1,6 @@
 """train_net.py from end to end, on a few images and iterations."""
 
+import copy
 import json
 import shutil
 import sys
@@ -9,22 +10,33 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from torch import nn
 
 from detectron2.data import MetadataCatalog
+from detectron2.structures import Boxes, Instances
 from tood_d2.data import register_coco_json
 from tood_d2.engine import Predictor, load_config
+from tood_d2.engine.options import TrainingOptions
+from tood_d2.engine.training import _build_step
+from tood_d2.modeling import TaskAlignedHead
 
+CHANNELS_LAST = torch.channels_last
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 
 
 @pytest.fixture(scope="module")
-def run(load_script):
-    """Runs train_net.py's main with a config and overrides."""
-    train_net = load_script("train_net.py")
+def train_net(load_script):
+    return load_script("train_net.py")
 
-    def _run(config, *opts, resume=False, eval_only=False):
+
+@pytest.fixture(scope="module")
+def run(train_net):
+    """Runs train_net.py's main with a config and overrides."""
+
+    def _run(config, *opts, resume=False, eval_only=False, optimize=None):
         path = config if Path(config).is_absolute() else str(CONFIGS / config)
-        args = Namespace(config_file=path, opts=list(opts), resume=resume, eval_only=eval_only)
+        args = Namespace(config_file=path, opts=list(opts), resume=resume)
+        args.eval_only, args.optimize = eval_only, optimize
         return train_net.main(args)
 
     return _run
@@ -109,6 +121,32 @@ def test_evaluation_repeats_the_result_of_training(run, trained, tiny_overrides,
     assert results["bbox"]["AP"] == pytest.approx(expected, nan_ok=True)
 
 
+def test_evaluation_of_the_optimized_model(run, trained, tiny_overrides, tmp_path):
+    results = run(
+        "tood_R_18_FPN_small.py",
+        *tiny_overrides,
+        "model.test_score_thresh=0.0",
+        f"train.init_checkpoint={trained}/model_final.pth",
+        f"train.output_dir={tmp_path}",
+        eval_only=True,
+        optimize="bfloat16",
+    )
+    assert 0 <= results["bbox"]["AP"] <= 100
+
+
+def test_only_evaluation_is_optimized(train_net, capsys):
+    assert train_net.parse_args([]).optimize is None
+    args = train_net.parse_args(["--eval-only", "--optimize", "bfloat16", "SEED", "1"])
+    assert args.optimize == "bfloat16" and args.opts == ["SEED", "1"]
+    for wrong, message in [
+        (["--optimize", "bfloat16"], "--optimize goes with --eval-only"),
+        (["--eval-only", "--optimize", "float64"], "choose from"),
+    ]:
+        with pytest.raises(SystemExit):
+            train_net.parse_args(wrong)
+        assert message in capsys.readouterr().err.splitlines()[-1]
+
+
 def test_evaluation_of_the_last_checkpoint(run, trained, tiny_overrides, tmp_path):
     options = [*tiny_overrides, f"train.output_dir={tmp_path}"]
     with pytest.raises(ValueError, match="train.init_checkpoint"):
@@ -191,6 +229,15 @@ def test_yaml_config_trains_and_evaluates(run, yaml_opts, tmp_path):
         eval_only=True,
     )
     assert results["bbox"]["AP"] == pytest.approx(written[3]["bbox/AP"], nan_ok=True)
+    results = run(
+        str(tmp_path / "config.yaml"),
+        "MODEL.WEIGHTS", weights,
+        "MODEL.DEVICE", "cpu",
+        "MODEL.TOOD.SCORE_THRESH_TEST", 0.0,
+        eval_only=True,
+        optimize="bfloat16",
+    )  # fmt: skip
+    assert 0 <= results["bbox"]["AP"] <= 100
     predictor = Predictor(load_config(str(tmp_path / "config.yaml"), ["MODEL.WEIGHTS", weights]))
     assert len(predictor.class_names) == predictor.model.num_classes
 
@@ -226,6 +273,7 @@ def run_with_everything(request, run, tiny_overrides, yaml_opts, tmp_path):
             "model.initial_phase_iters=1",
             "model.test_score_thresh=0.0",
             "train.gradient_accumulation=2",
+            "train.channels_last=True",
             "train.ema.enabled=True",
             "train.validation_loss=True",
             "train.num_pictures=1",
@@ -237,6 +285,7 @@ def run_with_everything(request, run, tiny_overrides, yaml_opts, tmp_path):
         options = {
             "MODEL.TOOD.SCORE_THRESH_TEST": 0.0,
             "SOLVER.GRADIENT_ACCUMULATION": 2,
+            "SOLVER.CHANNELS_LAST": True,
             "SOLVER.EMA.ENABLED": True,
             "TEST.VALIDATION_LOSS": True,
             "TEST.NUM_PICTURES": 1,
@@ -265,6 +314,8 @@ def test_everything_at_once_and_resumed(run_with_everything):
     assert checkpoint["iteration"] == 5 and checkpoint["ema"]["n_averaged"] == 6
     averages = torch.load(folder / "model_final_ema.pth", weights_only=True)["model"]
     assert averages.keys() == checkpoint["model"].keys()
+    for weights in (averages, checkpoint["model"]):
+        assert all(x.is_contiguous(memory_format=CHANNELS_LAST) for x in kernels(weights))
     for name, average in averages.items():
         assert torch.equal(average, checkpoint["ema"][f"module.{name}"])
 
@@ -278,6 +329,81 @@ def test_everything_at_once_and_resumed(run_with_everything):
     best = torch.load(folder / "model_best.pth", weights_only=True)
     assert best["metric"] == "ema/bbox/AP" and best["best"] == max(values)
     assert best["iteration"] == (1, 4, 6)[values.index(max(values))]
+
+
+def kernels(weights):
+    return [x for x in weights.values() if x.ndim == 4]
+
+
+def test_channels_last(run, trained, tiny_overrides, tmp_path, monkeypatch):
+    monkeypatch.setattr("tood_d2.engine.training.evaluate", lambda *args: {})
+    run(
+        "tood_R_18_FPN_small.py",
+        *tiny_overrides,
+        "train.channels_last=True",
+        "model.initial_phase_iters=2",
+        "train.max_iter=1",
+        f"train.output_dir={tmp_path}",
+    )
+    actual, expected = metrics(tmp_path)[0], metrics(trained)[0]
+    for name in ("loss_cls", "loss_box_reg"):
+        assert actual[name] == pytest.approx(expected[name], rel=1e-4)
+    for folder, channels_last in ((trained, False), (tmp_path, True)):
+        weights = torch.load(folder / "model_final.pth", weights_only=True)["model"]
+        formats = [x.is_contiguous(memory_format=CHANNELS_LAST) for x in kernels(weights)]
+        assert all(formats) == channels_last
+
+
+def test_the_head_is_compiled(run, tiny_overrides, tmp_path, monkeypatch):
+    """But not that of the average, which only evaluates."""
+    calls = []
+    monkeypatch.setattr(nn.Module, "compile", lambda self, **kwargs: calls.append((self, kwargs)))
+    monkeypatch.setattr("tood_d2.engine.training.evaluate", lambda *args: {})
+    run(
+        "tood_R_18_FPN_small.py",
+        *tiny_overrides,
+        "train.compile_head=True",
+        "train.ema.enabled=True",
+        "train.max_iter=1",
+        f"train.output_dir={tmp_path}",
+    )
+    ((module, settings),) = calls
+    assert isinstance(module, TaskAlignedHead) and module.training
+    assert settings["dynamic"] is True
+
+
+def test_a_model_without_a_head_cannot_be_compiled():
+    options = TrainingOptions(output_dir="", max_iter=1, compile_head=True)
+    with pytest.raises(ValueError, match="train.compile_head or SOLVER.COMPILE_HEAD"):
+        _build_step(options, nn.Linear(1, 1), None, [])
+
+
+@pytest.mark.slow
+def test_a_compiled_head_trains_alike(tiny_tood):
+    """Both phases, images of different sizes."""
+    batches = []
+    for height, width in ((64, 96), (96, 128)):
+        instances = Instances((height, width))
+        instances.gt_boxes = Boxes(torch.tensor([[4.0, 5.0, 50.0, 60.0]]))
+        instances.gt_classes = torch.tensor([1])
+        image = torch.randint(256, (3, height, width), dtype=torch.uint8)
+        batches.append([{"image": image, "instances": instances}])
+
+    def train(model, **options):
+        names = list(model.state_dict())
+        options = TrainingOptions(output_dir="", max_iter=len(batches), **options)
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+        trainer, _ = _build_step(options, model, optimizer, batches)
+        trainer.train(0, options.max_iter)
+        assert list(model.state_dict()) == names
+        history = {x: trainer.storage.history(x).values() for x in ("loss_cls", "loss_box_reg")}
+        return {name: [value for value, _ in values] for name, values in history.items()}
+
+    model = tiny_tood(strides=(8, 16))
+    losses = train(copy.deepcopy(model), compile_head=True)
+    expected = train(model)
+    for name, values in expected.items():
+        assert losses[name] == pytest.approx(values, rel=1e-4)
 
 
 def test_early_stopping_leaves_the_final_weights(run, tiny_overrides, tmp_path, monkeypatch):

@@ -9,6 +9,7 @@ from torchvision.ops import box_iou
 
 from detectron2.structures import Boxes
 from tood_d2.modeling import ATSSAssigner, TaskAlignedAssigner
+from tood_d2.modeling.assigners import matching
 
 
 def boxes(*rows):
@@ -250,6 +251,141 @@ def problems(draw, num_classes=3):
         pred_boxes[::3] = gt_boxes[torch.arange(len(pred_boxes[::3])) % num_boxes]
     pred_scores = draw(floats((num_anchors, num_classes), 1))
     return pred_scores, pred_boxes, anchors, gt_boxes, torch.arange(num_boxes) % num_classes
+
+
+def centers(boxes):
+    return (boxes[:, :2] + boxes[:, 2:]) / 2
+
+
+def pairs_inside(gt_boxes, anchors):
+    """(M, R), whether a box contains an anchor's centre by more than 0.01 px."""
+    offsets = (centers(anchors) - gt_boxes[:, None, :2], gt_boxes[:, None, 2:] - centers(anchors))
+    return (torch.cat(offsets, dim=2) > 0.01).all(dim=2)
+
+
+def winners(candidates, priority):
+    """(R,) the box of each anchor's candidates, (M, R), with the highest priority."""
+    if len(candidates) == 0:
+        return torch.full(candidates.shape[1:], -1)
+    best = torch.where(candidates, priority, -torch.inf).argmax(dim=0)
+    return torch.where(candidates.any(dim=0), best, -1)
+
+
+def dense_task_aligned(
+    pred_scores, pred_boxes, anchors, gt_boxes, gt_classes, *, topk, alpha, beta, conflict
+):
+    """Sec. 3.2 of the paper with matrices (M, R)."""
+    ious = box_iou(gt_boxes, pred_boxes)
+    metric = pred_scores[:, gt_classes].T ** alpha * ious**beta
+    chosen = torch.zeros_like(metric, dtype=torch.bool)
+    chosen.scatter_(1, metric.topk(min(topk, len(anchors)), dim=1).indices, True)
+    candidates = chosen & (metric > 0) & pairs_inside(gt_boxes, anchors)
+    width, height = (gt_boxes[:, 2:] - gt_boxes[:, :2]).unbind(dim=1)
+    smallness = -(width * height)[:, None].expand_as(ious)
+    matched_idxs = winners(candidates, ious if conflict == "iou" else smallness)
+    alignment = torch.zeros(len(anchors))
+    for i in range(len(gt_boxes)):
+        mine = matched_idxs == i
+        if mine.any():
+            t, u = metric[i, mine], ious[i, mine]
+            alignment[mine] = t / (t.max() + 1e-7) * u.max()
+    return matched_idxs, alignment
+
+
+def dense_atss(levels, gt_boxes, topk):
+    """Algorithm 1 of ATSS with matrices (M, R)."""
+    anchors = torch.cat(levels)
+    ious = box_iou(gt_boxes, anchors)
+    distances = torch.cdist(centers(gt_boxes), centers(anchors))
+    chosen = []
+    for level in distances.split([len(x) for x in levels], dim=1):
+        near = torch.zeros_like(level, dtype=torch.bool)
+        nearest = level.topk(min(topk, level.shape[1]), dim=1, largest=False).indices
+        chosen.append(near.scatter_(1, nearest, True))
+    chosen = torch.cat(chosen, dim=1)
+    candidate_ious = [row[mask] for row, mask in zip(ious, chosen, strict=True)]
+    thresholds = [x.mean() + (x.std() if len(x) > 1 else 0) for x in candidate_ious]
+    thresholds = torch.tensor(thresholds).reshape(-1, 1)
+    return winners(chosen & (ious >= thresholds) & pairs_inside(gt_boxes, anchors), ious)
+
+
+LEVELS = (192, 48, 12)
+"""Numbers of the anchors of three levels."""
+
+
+def dense_problem(num_boxes, num_classes=3):
+    """Random boxes in a square of 128 px, R anchors and predictions near them."""
+    num_anchors = sum(LEVELS)
+    size = torch.repeat_interleave(torch.tensor([16.0, 32, 64]), torch.tensor(LEVELS))[:, None]
+    middle = torch.rand(num_anchors, 2) * 128
+    anchors = torch.cat((middle - size / 2, middle + size / 2), dim=1)
+    pred_boxes = anchors + torch.randn(num_anchors, 4) * 2
+    middle, size = torch.rand(num_boxes, 2) * 128, 8 + torch.rand(num_boxes, 2) * 56
+    gt_boxes = torch.cat((middle - size / 2, middle + size / 2), dim=1)
+    pred_scores = torch.rand(num_anchors, num_classes)
+    return pred_scores, pred_boxes, anchors, gt_boxes, torch.arange(num_boxes) % num_classes
+
+
+def assign_task_aligned(problem, **settings):
+    pred_scores, pred_boxes, anchors, gt_boxes, gt_classes = problem
+    return TaskAlignedAssigner(**settings)(
+        pred_scores, Boxes(pred_boxes), Boxes(anchors), Boxes(gt_boxes), gt_classes
+    )
+
+
+@pytest.fixture(params=[1, 4, 1000], ids="blocks of {}".format)
+def blocks(request, monkeypatch):
+    """So many boxes are looked at together: of 7 boxes, the second block of 4 has 3."""
+    monkeypatch.setattr(matching, "BLOCK_PAIRS", request.param * sum(LEVELS) + 1)
+
+
+@pytest.mark.usefixtures("blocks")
+@pytest.mark.parametrize("num_boxes", [0, 1, 7, 300])
+class TestDenseReference:
+    @pytest.mark.parametrize("conflict", ["iou", "area"])
+    def test_task_aligned(self, num_boxes, conflict):
+        problem = dense_problem(num_boxes)
+        settings = {"topk": 13, "alpha": 1.0, "beta": 6.0, "conflict": conflict}
+        matched_idxs, alignment = assign_task_aligned(problem, **settings)
+        expected_idxs, expected_alignment = dense_task_aligned(*problem, **settings)
+        assert torch.equal(matched_idxs, expected_idxs)
+        assert matched_idxs.unique().numel() > min(num_boxes, 50)
+        torch.testing.assert_close(alignment, expected_alignment, rtol=1e-5, atol=1e-6)
+
+    def test_atss(self, num_boxes):
+        _, _, anchors, gt_boxes, _ = dense_problem(num_boxes)
+        levels = anchors.split(LEVELS)
+        matched_idxs = ATSSAssigner(9)([Boxes(x) for x in levels], Boxes(gt_boxes))
+        assert torch.equal(matched_idxs, dense_atss(levels, gt_boxes, topk=9))
+
+    def test_atss_of_valid_anchors(self, num_boxes):
+        """Of the last levels only 5 and no anchors are valid."""
+        _, _, anchors, gt_boxes, _ = dense_problem(num_boxes)
+        levels = anchors.split(LEVELS)
+        valid = torch.rand(len(anchors)) < 0.7
+        valid[LEVELS[0] :] = False
+        valid[LEVELS[0] : LEVELS[0] + 10 : 2] = True
+        assigner = ATSSAssigner(9)
+        matched_idxs = assigner([Boxes(x) for x in levels], Boxes(gt_boxes), valid)
+        kept = [x[y] for x, y in zip(levels, valid.split(LEVELS), strict=True)]
+        assert [len(x) for x in kept[1:]] == [5, 0]
+        alone = assigner([Boxes(x) for x in kept], Boxes(gt_boxes))
+        assert torch.equal(matched_idxs[valid], alone)
+        assert torch.equal(alone, dense_atss(kept, gt_boxes, topk=9))
+        assert (matched_idxs[~valid] == -1).all()
+
+
+def test_results_stay_as_they_are():
+    """The memory of an assignment is not that of the next one."""
+    first = dense_problem(7)
+    _, _, anchors, gt_boxes, _ = first
+    levels = [Boxes(x) for x in anchors.split(LEVELS)]
+    results = [*assign_task_aligned(first), ATSSAssigner()(levels, Boxes(gt_boxes))]
+    copies = [x.clone() for x in results]
+    assign_task_aligned(dense_problem(7))
+    ATSSAssigner()(levels, Boxes(gt_boxes.flip(0)))
+    for result, copy in zip(results, copies, strict=True):
+        assert torch.equal(result, copy)
 
 
 def strictly_inside(anchors, gt_boxes):

@@ -4,11 +4,15 @@ import torch.nn.functional as F
 from torch import nn
 
 from detectron2.config import get_cfg
-from detectron2.layers import FrozenBatchNorm2d
+from detectron2.layers import Conv2d, FrozenBatchNorm2d
 from detectron2.modeling import build_backbone
 from tood_d2 import add_tood_config
 from tood_d2.modeling import build_fpn, build_resnet
-from tood_d2.modeling.backbone import FrozenStatsBatchNorm2d
+from tood_d2.modeling.backbone import (
+    FoldedNormConv2d,
+    FrozenStatsBatchNorm2d,
+    fold_fixed_norms,
+)
 from tood_d2.modeling.deform_conv import ModulatedDeformConv2d
 
 
@@ -57,7 +61,89 @@ class TestFrozenStatsBatchNorm2d:
         assert torch.equal(norm.running_var, torch.ones(3))
 
 
+class TestFoldedNormConv2d:
+    @pytest.fixture(params=[FrozenBatchNorm2d, FrozenStatsBatchNorm2d])
+    def conv(self, request):
+        """A convolution and a norm, one after the other."""
+        norm = request.param(6)
+        for tensor in (norm.weight, norm.bias, norm.running_mean):
+            nn.init.normal_(tensor)
+        nn.init.uniform_(norm.running_var, 0.5, 2)
+        return Conv2d(4, 6, 3, stride=2, padding=1, bias=False, norm=norm)
+
+    @pytest.fixture
+    def x(self):
+        return torch.randn(2, 4, 7, 9, requires_grad=True)
+
+    @pytest.mark.parametrize("bias", [False, True])
+    @pytest.mark.parametrize("activation", [None, F.relu])
+    @pytest.mark.parametrize("channels_last", [False, True])
+    def test_values_and_gradients_are_those_of_both(self, conv, x, bias, activation, channels_last):
+        conv.bias = nn.Parameter(torch.randn(6)) if bias else None
+        conv.activation = activation
+        if channels_last:
+            conv.to(memory_format=torch.channels_last)
+            x = x.detach().contiguous(memory_format=torch.channels_last).requires_grad_()
+        inputs = [x, *conv.parameters()]  # those of the norm, too, if it trains them
+        expected = conv(x)
+        gradient = torch.randn_like(expected)
+        expected_gradients = torch.autograd.grad(expected, inputs, gradient)
+
+        fold_fixed_norms(conv)
+        assert type(conv) is FoldedNormConv2d
+        actual = conv(x)
+        torch.testing.assert_close(actual, expected, rtol=1e-4, atol=1e-5)
+        if channels_last:
+            assert actual.is_contiguous(memory_format=torch.channels_last)
+        gradients = torch.autograd.grad(actual, inputs, gradient)
+        for a, b in zip(gradients, expected_gradients, strict=True):
+            torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-4)
+
+    def test_names_stay(self, conv):
+        names = list(conv.state_dict())
+        assert "weight" in names and "norm.weight" in names and "norm.running_var" in names
+        fold_fixed_norms(conv)
+        assert list(conv.state_dict()) == names
+
+    def test_without_norm(self, conv, x):
+        fold_fixed_norms(conv)
+        conv.norm = None
+        expected = F.conv2d(x, conv.weight, stride=2, padding=1)
+        torch.testing.assert_close(conv(x), expected)
+
+    def test_other_convolutions_stay(self):
+        convs = nn.ModuleList(
+            [
+                Conv2d(4, 6, 3),
+                Conv2d(4, 6, 3, norm=nn.BatchNorm2d(6)),
+                ModulatedDeformConv2d(4, 6, 3, norm=FrozenBatchNorm2d(6)),
+            ]
+        )
+        types = [type(conv) for conv in convs]
+        fold_fixed_norms(convs)
+        assert [type(conv) for conv in convs] == types
+
+
 class TestResNet:
+    @pytest.mark.parametrize(
+        ("norm", "folded"),
+        [
+            ("FrozenStatsBN", {"stem", "res2", "res3", "res4", "res5"}),
+            ("FrozenBN", {"stem", "res2", "res3", "res4", "res5"}),
+            ("BN", {"stem", "res2"}),
+            ("GN", set()),
+        ],
+    )
+    def test_fixed_norms_are_folded(self, norm, folded):
+        resnet = build_resnet(depth=18, norm=norm)
+        for name, module in resnet.named_modules():
+            if isinstance(module, Conv2d):
+                stage = name.split(".")[0]
+                assert isinstance(module, FoldedNormConv2d) == (stage in folded), name
+        state_dict = resnet.state_dict()
+        for name in ("stem.conv1", "res3.0.shortcut", "res5.1.conv2"):
+            assert f"{name}.weight" in state_dict and f"{name}.norm.weight" in state_dict
+
     @pytest.mark.parametrize(
         ("freeze_at", "frozen"), [(0, ()), (1, ("stem",)), (2, ("stem", "res2"))]
     )

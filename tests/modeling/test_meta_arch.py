@@ -4,10 +4,17 @@ import math
 
 import pytest
 import torch
+from torch._subclasses.fake_tensor import (
+    DataDependentOutputException,
+    DynamicOutputShapeException,
+    FakeTensorMode,
+)
+from torchvision.ops import generalized_box_iou_loss
 
-from detectron2.structures import Boxes, Instances
+from detectron2.structures import Boxes, ImageList, Instances
 from detectron2.utils.events import EventStorage
-from tood_d2.modeling import ATSSAssigner
+from tood_d2.modeling import ATSSAssigner, ParallelHead
+from tood_d2.modeling.meta_arch import _giou_loss
 from tood_d2.modeling.targets import Targets
 
 LOG2 = math.log(2)
@@ -118,6 +125,48 @@ class TestTraining:
         assert_all_gradients(model)
 
 
+class TestWithoutValues:
+    """Tensors that have no values show whatever would wait for the device to know some."""
+
+    @pytest.fixture(autouse=True)
+    def fake_tensors(self):
+        with FakeTensorMode(allow_non_fake_inputs=True):
+            yield
+
+    @pytest.mark.parametrize(
+        "function",
+        [torch.Tensor.item, torch.Tensor.tolist, torch.Tensor.nonzero, bool, lambda x: x[x > 0]],
+    )
+    def test_what_needs_values_fails(self, function):
+        with pytest.raises((DataDependentOutputException, DynamicOutputShapeException)):
+            function(torch.zeros(1))
+
+    @both_phases
+    @pytest.mark.parametrize("head", ["anchor_free", "anchor_based", "parallel"])
+    def test_step(self, tiny_tood, anchor_generator, monkeypatch, head, iteration):
+        strides = (8, 16)
+        if head == "parallel":
+            model = tiny_tood(strides=strides)
+            model.head = ParallelHead(
+                in_channels=64,
+                num_classes=3,
+                anchor_generator=anchor_generator(strides),
+                conv_dim=64,
+                num_convs=1,
+                centerness=True,
+            )
+        else:
+            model = tiny_tood(strides=strides, head={"anchor_type": head, "num_deform_convs": 1})
+        # Detectron2's reads the images' sizes from tensors, although not from the device.
+        images = ImageList(torch.zeros(2, 3, 64, 96), [(64, 96), (64, 80)])
+        monkeypatch.setattr(model, "preprocess_image", lambda batch: images)
+        boxes, classes = [[5, 5, 40, 50], [8, 8, 30, 30]], [0, 1]
+        for objects in [(boxes, classes), ((), ())], [((), ()), ((), ())]:
+            step(model, [example(64, 96, *x) for x in objects], iteration)
+            assert all(p.grad is not None for p in model.parameters())
+            assert model.assignment_metrics
+
+
 class TestPhases:
     @pytest.mark.parametrize(
         ("length", "iteration", "initial"),
@@ -204,18 +253,20 @@ class TestLabelAnchors:
     def test_metrics(self, tiny_tood):
         """An object of 64 pixels, one too small for any anchor, and an image without objects."""
         model = tiny_tood(strides=(8, 16))
+        assert model.assignment_metrics == {}
+        names = model.state_dict().keys()
         batch = [example(64, 64, [[0, 0, 64, 64], [3, 3, 3.5, 3.5]], [0, 1]), example(64, 64)]
-        with EventStorage(INITIAL) as storage:
-            model(batch)
-            metrics = {name: value for name, (value, _) in storage.latest().items()}
-        levels = [metrics[f"[metric] num_pos_anchors/{name}"] for name in ("p3", "p4")]
-        assert sum(levels) == metrics["[metric] num_pos_anchors"] > 0
-        assert metrics["[metric] alignment"] == 1
-        assert metrics["[metric] unmatched_objects"] == 1 / 2
-        with EventStorage(INITIAL) as storage:
-            model(batch[1:])
-            metrics = {name: value for name, (value, _) in storage.latest().items()}
-        assert metrics["[metric] num_pos_anchors"] == metrics["[metric] alignment"] == 0
+        step(model, batch, INITIAL)
+        metrics = model.assignment_metrics
+        assert all(value.shape == () and not value.requires_grad for value in metrics.values())
+        levels = [metrics[f"num_pos_anchors/{name}"] for name in ("p3", "p4")]
+        assert sum(levels) == metrics["num_pos_anchors"] > 0
+        assert metrics["alignment"] == 1
+        assert metrics["unmatched_objects"] == 1 / 2
+        step(model, batch[1:], INITIAL)
+        metrics = model.assignment_metrics
+        assert metrics["num_pos_anchors"] == metrics["alignment"] == 0
+        assert model.state_dict().keys() == names
 
 
 class TestLosses:
@@ -288,6 +339,19 @@ class TestLosses:
         assert self.losses(tiny_tood, targets, initial_phase) == pytest.approx(
             {"loss_cls": 6 * weight / 4 * LOG2, "loss_box_reg": 0}
         )
+
+
+def test_giou_loss():
+    """As torchvision's, of boxes that overlap, contain each other, and don't touch."""
+    corners = torch.rand(2, 100, 2, 2, dtype=torch.float64).mul(10).sort(dim=2).values
+    boxes1, boxes2 = corners.flatten(2).requires_grad_()
+    actual, expected = _giou_loss(boxes1, boxes2), generalized_box_iou_loss(boxes1, boxes2)
+    torch.testing.assert_close(actual, expected)
+    (actual_grad,) = torch.autograd.grad(actual.sum(), boxes1, retain_graph=True)
+    (expected_grad,) = torch.autograd.grad(expected.sum(), boxes1)
+    torch.testing.assert_close(actual_grad, expected_grad)
+    nothing = torch.zeros(1, 4)  # of background
+    assert _giou_loss(nothing, nothing).isfinite().all()
 
 
 class TestInference:

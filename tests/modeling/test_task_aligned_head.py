@@ -220,3 +220,33 @@ def test_several_anchors_per_location(build_head):
     )
     with pytest.raises(ValueError, match=r"one anchor per location, not \[2, 2\]"):
         build_head(anchor_generator=anchor_generator)
+
+
+@pytest.mark.parametrize("num_deform_convs", [0, 1])
+def test_checkpointing(build_head, num_deform_convs):
+    """The same outputs and gradients, from less that is kept."""
+    head = randomize(build_head(num_deform_convs=num_deform_convs))
+    features = [torch.randn(2, 16, 8, 12), torch.randn(2, 16, 4, 6)]
+
+    def run(checkpoint):
+        head.checkpoint = checkpoint
+        kept = []
+        with torch.autograd.graph.saved_tensors_hooks(
+            lambda x: kept.append(x.nbytes) or x, lambda x: x
+        ):
+            logits, boxes = head(features)
+        loss = sum(x.square().mean() for x in (*logits, *boxes))
+        return logits, boxes, torch.autograd.grad(loss, list(head.parameters())), sum(kept)
+
+    *expected, expected_bytes = run(checkpoint=False)
+    *actual, actual_bytes = run(checkpoint=True)
+    for ours, theirs in zip(actual, expected, strict=True):
+        torch.testing.assert_close(ours, theirs)
+    assert actual_bytes < expected_bytes / 2
+    with torch.no_grad():
+        assert torch.equal(head(features)[0][0], expected[0][0])
+
+
+def test_checkpointing_is_off_unless_asked_for(build_head):
+    assert build_head().checkpoint is False
+    assert build_head(checkpoint=True).checkpoint is True

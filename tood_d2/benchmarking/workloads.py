@@ -13,6 +13,8 @@ from detectron2.modeling.anchor_generator import DefaultAnchorGenerator
 from detectron2.modeling.meta_arch.dense_detector import DenseDetector
 from detectron2.utils.events import EventStorage
 
+from ..engine.options import TrainingOptions
+from ..engine.training import prepare_model
 from .comparing import Call, describe_error
 from .contenders import Contender
 from .inputs import (
@@ -62,10 +64,12 @@ def inference(contender: Contender, device: torch.device, seed: int) -> Workload
 def training(contender: Contender, device: torch.device, seed: int) -> Workload:
     """One step: forward pass, losses, backward pass, update by SGD with momentum.
 
-    The learning rate is 0, which takes as long, so that all steps find the same weights. A TOOD
-    is in the phase of task alignment learning, or in its initial phase if that is wanted.
+    Memory format and compilation are those of the config. The learning rate is 0, which takes as
+    long, so that all steps find the same weights. A TOOD is in the phase of task alignment
+    learning, or in its initial phase if that is wanted.
     """
     model = contender.build_model(seed).train()
+    prepare_model(model, TrainingOptions.from_config(contender.cfg))
     if hasattr(model, "initial_phase_iters"):
         model.initial_phase_iters = -1 if contender.initial_phase else 0
     num_classes = getattr(model, "num_classes", 1)

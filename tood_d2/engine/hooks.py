@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable, Iterable
 
+import torch
 from torch import nn
 from torch.optim.swa_utils import AveragedModel
 
@@ -31,6 +32,7 @@ def build_hooks(
     evaluate: Callable[[nn.Module, str], dict],
     build_validation_loader: Callable[[], Iterable],
     build_writers: Callable[[], list[EventWriter]],
+    precise_bn: hooks.PreciseBN | None = None,
 ) -> list[HookBase]:
     """The hooks of a run, the same in each process but for those that write.
 
@@ -43,6 +45,7 @@ def build_hooks(
         evaluate: gives the results of a model; it writes to the named sub-folder.
         build_validation_loader: gives the test data with ground truth.
         build_writers: called in the main process only.
+        precise_bn: computes statistics of batch norm before evaluations, if it is to be done.
     """
 
     def evaluate_all() -> dict:
@@ -57,7 +60,10 @@ def build_hooks(
     weights = WeightsCheckpointer(evaluated, options.output_dir, checkpointer.class_names)
     result: list[HookBase] = [hooks.IterationTimer(), hooks.LRScheduler(scheduler=scheduler)]
     if isinstance(model, TOOD):
-        result.append(PhaseHook(model.initial_phase_iters))
+        # The metrics first: other hooks give the model other batches.
+        result += [AssignmentMetrics(model), PhaseHook(model.initial_phase_iters)]
+    if precise_bn is not None:
+        result.append(precise_bn)
     if ema is not None:
         result.append(EMAHook(ema, model, weights))
     if comm.is_main_process():
@@ -115,3 +121,20 @@ class PhaseHook(HookBase):
         else:
             phase = "task alignment learning"
         logger.info(f"Iteration {iteration}: {phase}.")
+
+
+class AssignmentMetrics(HookBase):
+    """Logs a model's metrics of the assignment; with gradient accumulation, of the last batch."""
+
+    def __init__(self, model: TOOD):
+        """
+        Args:
+            model: not wrapped for several processes.
+        """
+        self.model = model
+
+    def after_step(self):
+        metrics = self.model.assignment_metrics
+        values = torch.stack(list(metrics.values())).tolist()  # one transfer for all
+        scalars = {f"[metric] {k}": v for k, v in zip(metrics, values, strict=True)}
+        self.trainer.storage.put_scalars(**scalars)

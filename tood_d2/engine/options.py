@@ -22,6 +22,8 @@ KEYS = {
     "gradient_accumulation": ("train.gradient_accumulation", "SOLVER.GRADIENT_ACCUMULATION"),
     "amp_enabled": ("train.amp.enabled", "SOLVER.AMP.ENABLED"),
     "amp_dtype": ("train.amp.dtype", "SOLVER.AMP.DTYPE"),
+    "channels_last": ("train.channels_last", "SOLVER.CHANNELS_LAST"),
+    "compile_head": ("train.compile_head", "SOLVER.COMPILE_HEAD"),
     "ema_enabled": ("train.ema.enabled", "SOLVER.EMA.ENABLED"),
     "ema_decay": ("train.ema.decay", "SOLVER.EMA.DECAY"),
     "best_checkpoint": ("train.best_checkpoint", "TEST.BEST_CHECKPOINT"),
@@ -47,6 +49,10 @@ class TrainingOptions:
     """Batches whose gradients make one step of the optimiser."""
     amp_enabled: bool = False
     amp_dtype: str = "float16"
+    channels_last: bool = False
+    """Whether channels are next to each other in memory."""
+    compile_head: bool = False
+    """Whether ``model.head`` is compiled, for maps of any size."""
     ema_enabled: bool = False
     ema_decay: float = 0.9998
     best_checkpoint: bool = True

@@ -9,6 +9,7 @@ from detectron2.config import CfgNode, instantiate
 from detectron2.data.detection_utils import build_augmentation
 from detectron2.structures import Instances
 
+from ..inference import optimize_for_inference
 from .checkpointing import load_weights
 from .config import build_model
 from .datasets import class_names
@@ -25,15 +26,20 @@ class Predictor:
         class_names: of the classes that it detects.
     """
 
-    def __init__(self, cfg: CfgNode | DictConfig):
+    def __init__(self, cfg: CfgNode | DictConfig, *, optimize: torch.dtype | None = None):
         """
         Args:
             cfg: names the weights in ``MODEL.WEIGHTS`` or ``train.init_checkpoint``.
+            optimize: type in which :func:`optimize_for_inference` makes the model run, None for
+                the model as it was trained.
 
         Raises:
             FileNotFoundError, ValueError: see :func:`load_weights`.
+            TypeError, ValueError: see :func:`optimize_for_inference`.
         """
         self.model = load_weights(build_model(cfg), cfg)
+        if optimize is not None:
+            self.model = optimize_for_inference(self.model, optimize)
         if isinstance(cfg, CfgNode):
             augmentations = build_augmentation(cfg, is_train=False)
             self.input_format = cfg.INPUT.FORMAT

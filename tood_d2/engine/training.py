@@ -6,6 +6,7 @@ import logging
 import os
 import weakref
 
+import torch
 from fvcore.nn.precise_bn import get_bn_modules
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
@@ -26,7 +27,7 @@ from .ema import build_ema
 from .evaluation import evaluate
 from .evaluation_hooks import StopTraining
 from .hooks import build_hooks
-from .options import AMP_DTYPES, TrainingOptions
+from .options import AMP_DTYPES, KEYS, TrainingOptions
 from .step import AccumulatingTrainer
 from .training_checkpointer import TrainingCheckpointer
 
@@ -59,9 +60,10 @@ class Trainer(DefaultTrainer):
             self._last_eval_results = self.test(cfg, model, evaluators)
             return self._last_eval_results
 
+        precise_bn = None
         if cfg.TEST.PRECISE_BN.ENABLED and get_bn_modules(model):
             batches, num_batches = self.build_train_loader(cfg), cfg.TEST.PRECISE_BN.NUM_ITER
-            self.register_hooks([PreciseBN(options.eval_period, model, batches, num_batches)])
+            precise_bn = PreciseBN(options.eval_period, model, batches, num_batches)
         self.register_hooks(
             build_hooks(
                 options,
@@ -72,6 +74,7 @@ class Trainer(DefaultTrainer):
                 evaluate=test,
                 build_validation_loader=lambda: build_validation_loader(cfg),
                 build_writers=self.build_writers,
+                precise_bn=precise_bn,
             )
         )
 
@@ -136,9 +139,26 @@ def train(cfg: DictConfig, resume: bool = False) -> None:
         trainer.train(start_iter, options.max_iter)
 
 
+def prepare_model(model: nn.Module, options: TrainingOptions) -> None:
+    """Sets a model's memory format and compiles its head, as far as the options want it.
+
+    Raises:
+        ValueError: if there is no head to compile.
+    """
+    if options.channels_last:
+        model.to(memory_format=torch.channels_last)
+    if options.compile_head:
+        if not hasattr(model, "head"):
+            raise ValueError(f"{' or '.join(KEYS['compile_head'])} needs a model with a head")
+        # In place, which leaves the names of the weights; copies are not compiled. Maps of any size
+        # together with PyTorch's optimisation of the layout fail on CPUs (pytorch/pytorch#172204).
+        model.head.compile(dynamic=True, options={"layout_optimization": False})
+
+
 def _build_step(
     options: TrainingOptions, model: nn.Module, optimizer: Optimizer, loader, **ddp
 ) -> tuple[AccumulatingTrainer, AveragedModel | None]:
+    prepare_model(model, options)
     ema = build_ema(model, options.ema_decay) if options.ema_enabled else None
     if next(model.parameters()).device.type == "cpu":
         ddp["device_ids"] = None

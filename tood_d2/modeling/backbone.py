@@ -43,6 +43,8 @@ class FoldedNormConv2d(Conv2d):
 
     def forward(self, x: Tensor) -> Tensor:
         norm = self.norm
+        if norm is None:
+            return super().forward(x)
         scale = norm.weight * (norm.running_var + norm.eps).rsqrt()
         bias = norm.bias - norm.running_mean * scale
         if self.bias is not None:

@@ -37,19 +37,19 @@ class ModulatedDeformConv2d(Conv2d):
         prediction = self.conv_offset(x)
         num_masks = prediction.shape[1] // 3
         offset, mask = prediction.split((2 * num_masks, num_masks), dim=1)
-        # Autocast leaves the inputs in a lower precision than the weights, and the operator
-        # takes one type only.
-        dtype = self.weight.dtype
+        # The operator takes one type only, where autocast leaves the inputs in a lower precision
+        # than the weights, and it takes no bfloat16.
+        dtype = torch.promote_types(self.weight.dtype, torch.float32)
         x = deform_conv2d(
             x.to(dtype),
             offset.to(dtype),
-            self.weight,
-            self.bias,
+            self.weight.to(dtype),
+            None if self.bias is None else self.bias.to(dtype),
             self.stride,
             self.padding,
             self.dilation,
             torch.sigmoid(mask).to(dtype),
-        )
+        ).to(self.weight.dtype)
         if self.norm is not None:
             x = self.norm(x)
         if self.activation is not None:

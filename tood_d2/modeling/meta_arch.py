@@ -9,7 +9,6 @@ import torch.nn.functional as F
 from fvcore.nn import sigmoid_focal_loss
 from fvcore.nn.distributed import differentiable_all_reduce
 from torch import Tensor, nn
-from torchvision.ops import generalized_box_iou_loss
 
 from detectron2.config import configurable
 from detectron2.layers import cat
@@ -49,6 +48,10 @@ class TOOD(DenseDetector):
 
     With a :class:`ParallelHead` that predicts centre-ness and an initial phase that lasts
     forever this is the ATSS detector (arXiv 1912.02424).
+
+    Attributes:
+        assignment_metrics: see :func:`assignment_metrics`, of the last training batch; before
+            the first one there are none.
     """
 
     @configurable
@@ -105,6 +108,7 @@ class TOOD(DenseDetector):
         self.test_nms_thresh = test_nms_thresh
         self.max_detections_per_image = max_detections_per_image
         self.input_format = input_format
+        self.assignment_metrics: dict[str, Tensor] = {}
 
     @classmethod
     def from_config(cls, cfg):
@@ -162,10 +166,10 @@ class TOOD(DenseDetector):
         level_sizes = {
             name: len(level) for name, level in zip(self.head_in_features, anchors, strict=True)
         }
-        storage = get_event_storage()
-        for name, value in assignment_metrics(targets, level_sizes).items():
-            storage.put_scalar(f"[metric] {name}", value)
-        storage.put_scalar("[metric] initial_phase", float(initial_phase), smoothing_hint=False)
+        self.assignment_metrics = assignment_metrics(targets, level_sizes)
+        get_event_storage().put_scalar(
+            "[metric] initial_phase", float(initial_phase), smoothing_hint=False
+        )
         losses = self.losses(anchors, pred_logits, pred_boxes, targets, initial_phase)
         if pred_centerness:
             losses["loss_centerness"] = self.centerness_loss(anchors, *pred_centerness, targets)
@@ -259,7 +263,7 @@ class TOOD(DenseDetector):
             loss_cls = task_aligned_focal_loss(pred_logits, cls_targets, self.focal_loss_gamma)
             box_weights = targets.alignment
         boxes = torch.where(positive, pred_boxes, targets.boxes)
-        giou_losses = generalized_box_iou_loss(boxes, targets.boxes)
+        giou_losses = _giou_loss(boxes, targets.boxes)
         loss_box_reg = self.box_loss_weight * (box_weights * giou_losses).sum()
 
         normalizers = torch.stack((targets.alignment.sum(), box_weights.sum()))
@@ -316,3 +320,23 @@ def _mean_over_processes(normalizer: Tensor) -> Tensor:
     """The mean of a loss's divisor over the processes, 1 where it is zero."""
     mean = differentiable_all_reduce(normalizer) / comm.get_world_size()
     return torch.where(mean < 1e-12, 1.0, mean)
+
+
+def _giou_loss(boxes1: Tensor, boxes2: Tensor) -> Tensor:
+    """1 - GIoU of pairs of boxes (arXiv 1902.09630).
+
+    The same as torchvision's ``generalized_box_iou_loss``, which waits for the device.
+
+    Args:
+        boxes1, boxes2: (..., 4).
+    """
+    (start1, end1), (start2, end2) = (x.split(2, dim=-1) for x in (boxes1, boxes2))
+
+    def area(start: Tensor, end: Tensor) -> Tensor:
+        width, height = (end - start).clamp(min=0).unbind(dim=-1)
+        return width * height
+
+    intersection = area(torch.maximum(start1, start2), torch.minimum(end1, end2))
+    union = area(start1, end1) + area(start2, end2) - intersection
+    hull = area(torch.minimum(start1, start2), torch.maximum(end1, end2))
+    return 1 - intersection / (union + 1e-7) + (hull - union) / (hull + 1e-7)

@@ -84,8 +84,8 @@ def target_centerness(anchors: Boxes, targets: Targets) -> Tensor:
     return torch.where(targets.positive, values, 0)
 
 
-def assignment_metrics(targets: Targets, level_sizes: dict[str, int]) -> dict[str, float]:
-    """What to log of an assignment.
+def assignment_metrics(targets: Targets, level_sizes: dict[str, int]) -> dict[str, Tensor]:
+    """What to log of an assignment, without waiting for the device.
 
     Args:
         targets: of a batch.
@@ -93,16 +93,14 @@ def assignment_metrics(targets: Targets, level_sizes: dict[str, int]) -> dict[st
 
     Returns:
         Positive anchors, in all and by level, and objects without an anchor, all per image; the
-        mean alignment of the positive anchors.
+        mean alignment of the positive anchors, 0 without any. Each is a scalar tensor.
     """
     num_images = len(targets.positive)
     levels = targets.positive.split(list(level_sizes.values()), dim=1)
-    sums = [level.sum() for level in levels]
-    sums += [targets.alignment.sum(), targets.num_unmatched.sum()]
-    *numbers, alignment, num_unmatched = torch.stack(sums).tolist()  # one transfer for all
-    metrics = {"num_pos_anchors": sum(numbers) / num_images}
-    for name, number in zip(level_sizes, numbers, strict=True):
-        metrics[f"num_pos_anchors/{name}"] = number / num_images
-    metrics["unmatched_objects"] = num_unmatched / num_images
-    metrics["alignment"] = alignment / max(sum(numbers), 1)
+    num_positive = targets.positive.sum()
+    metrics = {"num_pos_anchors": num_positive / num_images}
+    for name, level in zip(level_sizes, levels, strict=True):
+        metrics[f"num_pos_anchors/{name}"] = level.sum() / num_images
+    metrics["unmatched_objects"] = targets.num_unmatched.sum() / num_images
+    metrics["alignment"] = targets.alignment.sum() / num_positive.clamp(min=1)
     return metrics

@@ -7,5 +7,5 @@ def use_parallel_head(model, centerness=False):
     model.head._target_ = ParallelHead
     model.head.num_convs = 4
     model.head.centerness = centerness
-    for key in ("num_deform_convs", "align_cls", "align_boxes"):
+    for key in ("num_deform_convs", "align_cls", "align_boxes", "checkpoint"):
         del model.head[key]

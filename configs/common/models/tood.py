@@ -36,6 +36,7 @@ model = L(TOOD)(
         prior_prob=0.01,
         align_cls=True,
         align_boxes=True,
+        checkpoint=False,
     ),
     head_in_features=["p3", "p4", "p5", "p6", "p7"],
     num_classes=80,

@@ -55,7 +55,7 @@ class TaskAlignedDeltaHead(TaskAlignedHead):
         for level, (feature, anchors) in enumerate(
             zip(features, self.anchor_generator(features), strict=True)
         ):
-            task_features = self.task_features(self.interactive_features(feature))
+            task_features = self.level_features(feature)
             pred_logits.append(self.predict_logits(task_features))
             boxes = self.predict_boxes(task_features, anchors, level)
             boxes = boxes.flatten(2).transpose(1, 2)  # (N, Hi * Wi, 4)

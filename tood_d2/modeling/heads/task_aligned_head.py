@@ -9,6 +9,7 @@ from typing import NamedTuple
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint as checkpointed
 
 from detectron2.config import configurable
 from detectron2.layers import Conv2d, get_norm
@@ -53,6 +54,7 @@ class TaskAlignedHead(DenseHead):
         prior_prob: float = 0.01,
         align_cls: bool = True,
         align_boxes: bool = True,
+        checkpoint: bool = False,
     ):
         """
         Args:
@@ -66,8 +68,11 @@ class TaskAlignedHead(DenseHead):
             prior_prob: initial value of the class probability and of its alignment.
             align_cls: whether to align the scores with the map M (Eq. 5).
             align_boxes: whether to align the boxes with the offsets O (Eq. 6).
+            checkpoint: whether to compute interactive layers and task features anew in the
+                backward pass instead of keeping what it needs. Batch norm counts a batch twice.
         """
         super().__init__(anchor_generator, anchor_type)
+        self.checkpoint = checkpoint
 
         self.inter_convs = nn.ModuleList()
         for i in range(num_convs):
@@ -107,6 +112,7 @@ class TaskAlignedHead(DenseHead):
             "num_deform_convs": node.NUM_DEFORM_CONVS,
             "align_cls": node.ALIGN_CLS,
             "align_boxes": node.ALIGN_BOXES,
+            "checkpoint": node.CHECKPOINT_HEAD,
         }
 
     @staticmethod
@@ -143,10 +149,20 @@ class TaskAlignedHead(DenseHead):
         for level, (feature, anchors) in enumerate(
             zip(features, self.anchor_generator(features), strict=True)
         ):
-            task_features = self.task_features(self.interactive_features(feature))
+            task_features = self.level_features(feature)
             pred_logits.append(self.predict_logits(task_features))
             pred_boxes.append(self.predict_boxes(task_features, anchors, level))
         return pred_logits, pred_boxes
+
+    def level_features(self, feature: Tensor) -> TaskFeatures:
+        """What a level's predictions are made of, from its map (N, channels, H, W)."""
+
+        def compute(feature: Tensor) -> TaskFeatures:
+            return self.task_features(self.interactive_features(feature))
+
+        if self.checkpoint and torch.is_grad_enabled():
+            return checkpointed(compute, feature, use_reentrant=False, preserve_rng_state=False)
+        return compute(feature)
 
     def interactive_features(self, feature: Tensor) -> list[Tensor]:
         """(N, channels, H, W) -> ``num_convs`` maps (N, C, H, W), one of each layer (Eq. 1)."""

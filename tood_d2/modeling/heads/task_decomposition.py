@@ -46,7 +46,9 @@ class TaskDecomposition(nn.Module):
         return kernel * weights.repeat_interleave(len(kernel), dim=1)[:, None]
 
     def activate(self, reduced: Tensor) -> Tensor:
-        """What follows the reduction: norm and ReLU of (N, C, H, W)."""
+        """What follows the reduction's kernel: bias, norm and ReLU of (N, C, H, W)."""
+        if self.reduction.bias is not None:  # of a norm that has been folded
+            reduced = reduced + self.reduction.bias[:, None, None]
         if self.reduction.norm is not None:
             reduced = self.reduction.norm(reduced)
         return F.relu(reduced)

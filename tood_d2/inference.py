@@ -1,0 +1,77 @@
+"""The same detector, faster, for those who only want its detections."""
+
+import copy
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.utils.fusion import fuse_conv_bn_weights
+
+from detectron2.layers import Conv2d, CycleBatchNormList, FrozenBatchNorm2d
+from detectron2.modeling.meta_arch.dense_detector import DenseDetector
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+def optimize_for_inference(
+    model: DenseDetector, dtype: torch.dtype = torch.float32, compile: bool = False
+) -> DenseDetector:
+    """A copy of a detector that gives the same detections in less time; it cannot be trained.
+
+    Batch norms go into the kernels of the convolutions before them, and features lie in memory
+    with their channels last. Images of any size and number may follow each other.
+
+    Args:
+        model: TOOD or another of Detectron2's dense detectors.
+        dtype: of backbone and head. With another one than float32 detections differ slightly;
+            decoding, scores and post-processing are in float32 in any case.
+        compile: whether to compile backbone and head, once for all sizes. The first two or three
+            images take minutes; compilers other than PyTorch's own have to be there.
+
+    Raises:
+        TypeError: if the model is no dense detector.
+        ValueError: on a ``dtype`` that is not for this.
+    """
+    if not isinstance(model, DenseDetector):
+        raise TypeError(f"the model should be a DenseDetector, not a {type(model).__name__}")
+    if dtype not in DTYPES.values():
+        raise ValueError(f"dtype should be torch.{' or torch.'.join(DTYPES)}, not {dtype}")
+    model = copy.deepcopy(model).eval().requires_grad_(False)
+    for module in model.modules():
+        if isinstance(module, Conv2d) and isinstance(module.norm, (FrozenBatchNorm2d, _BatchNorm)):
+            fold_norm(module)
+    for module in model.modules():
+        # Not all there is: what anchors and boxes are made of stays in float32.
+        if isinstance(module, (nn.Conv2d, nn.GroupNorm, _BatchNorm, CycleBatchNormList)):
+            module.to(dtype=dtype, memory_format=torch.channels_last)
+    model.backbone.register_forward_pre_hook(_InputFormat(dtype))
+    model.head.register_forward_hook(_to_float32)
+    if compile:
+        for module in (model.backbone, model.head):
+            module.compile(dynamic=True)
+    return model
+
+
+def fold_norm(conv: Conv2d) -> None:
+    """Puts the batch norm that follows a convolution into its kernel and bias."""
+    norm = conv.norm
+    statistics = norm.running_mean, norm.running_var, norm.eps
+    conv.weight, conv.bias = fuse_conv_bn_weights(
+        conv.weight, conv.bias, *statistics, norm.weight, norm.bias
+    )
+    conv.norm = None
+
+
+class _InputFormat:
+    """What is done to the images before the backbone; a class, so that models can be pickled."""
+
+    def __init__(self, dtype: torch.dtype):
+        self.dtype = dtype
+
+    def __call__(self, module: nn.Module, args: tuple[Tensor]) -> tuple[Tensor]:
+        return (args[0].to(dtype=self.dtype, memory_format=torch.channels_last),)
+
+
+def _to_float32(module: nn.Module, args: tuple, predictions: tuple[list[Tensor], ...]):
+    """What is done to the head's predictions: Detectron2's heads leave them in their own type."""
+    return tuple([level.float() for level in levels] for levels in predictions)
