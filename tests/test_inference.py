@@ -8,7 +8,7 @@ from torch import nn
 from torch._dynamo.utils import counters
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from detectron2.layers import FrozenBatchNorm2d
+from detectron2.layers import CycleBatchNormList, FrozenBatchNorm2d
 from tood_d2 import optimize_for_inference
 from tood_d2.engine import build_model, load_config
 from tood_d2.modeling import build_fpn, build_resnet
@@ -56,6 +56,8 @@ def randomize(model):
             if module.weight is not None:
                 nn.init.normal_(module.weight.data, 1, 0.1)
                 nn.init.normal_(module.bias.data, 0, 0.1)
+        elif isinstance(module, CycleBatchNormList):
+            nn.init.normal_(module.weight, 4, 0.1)  # else little remains after four of them
         elif isinstance(module, ModulatedDeformConv2d):
             nn.init.normal_(module.conv_offset.weight, std=0.01)
         elif name in ("head.cls_logits", "head.cls_score"):

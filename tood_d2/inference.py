@@ -72,6 +72,7 @@ class _InputFormat:
         return (args[0].to(dtype=self.dtype, memory_format=torch.channels_last),)
 
 
+@torch.compiler.disable  # nothing to be gained, and it would be compiled again and again
 def _to_float32(module: nn.Module, args: tuple, predictions: tuple[list[Tensor], ...]):
     """What is done to the head's predictions: Detectron2's heads leave them in their own type."""
     return tuple([level.float() for level in levels] for levels in predictions)

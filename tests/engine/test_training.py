@@ -372,10 +372,11 @@ def test_the_head_is_compiled(run, tiny_overrides, tmp_path, monkeypatch):
     assert settings["dynamic"] is True
 
 
-def test_a_model_without_a_head_cannot_be_compiled():
+def test_models_whose_head_cannot_be_compiled(tiny_tood):
     options = TrainingOptions(output_dir="", max_iter=1, compile_head=True)
-    with pytest.raises(ValueError, match="train.compile_head or SOLVER.COMPILE_HEAD"):
-        _build_step(options, nn.Linear(1, 1), None, [])
+    for model in (nn.Linear(1, 1), tiny_tood(head={"checkpoint": True})):
+        with pytest.raises(ValueError, match="train.compile_head or SOLVER.COMPILE_HEAD"):
+            _build_step(options, model, None, [])
 
 
 @pytest.mark.slow

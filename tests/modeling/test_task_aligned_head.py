@@ -243,8 +243,6 @@ def test_checkpointing(build_head, num_deform_convs):
     for ours, theirs in zip(actual, expected, strict=True):
         torch.testing.assert_close(ours, theirs)
     assert actual_bytes < expected_bytes / 2
-    with torch.no_grad():
-        assert torch.equal(head(features)[0][0], expected[0][0])
 
 
 def test_checkpointing_is_off_unless_asked_for(build_head):

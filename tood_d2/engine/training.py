@@ -148,8 +148,9 @@ def prepare_model(model: nn.Module, options: TrainingOptions) -> None:
     if options.channels_last:
         model.to(memory_format=torch.channels_last)
     if options.compile_head:
-        if not hasattr(model, "head"):
-            raise ValueError(f"{' or '.join(KEYS['compile_head'])} needs a model with a head")
+        if not hasattr(model, "head") or getattr(model.head, "checkpoint", False):
+            keys = " or ".join(KEYS["compile_head"])
+            raise ValueError(f"{keys} needs a model with a head, and that without checkpointing")
         # In place, which leaves the names of the weights; copies are not compiled. Maps of any size
         # together with PyTorch's optimisation of the layout fail on CPUs (pytorch/pytorch#172204).
         model.head.compile(dynamic=True, options={"layout_optimization": False})
