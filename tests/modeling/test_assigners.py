@@ -5,6 +5,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 from torchvision.ops import box_iou
 
 from detectron2.structures import Boxes
@@ -426,3 +428,34 @@ def test_atss_assignment_of_random_boxes(problem, topk, split):
     assert strictly_inside(anchors[positive], gt_boxes[matched_idxs[positive]]).all()
     for level in matched_idxs.split([len(x) for x in levels]):
         assert (level[level >= 0].bincount() <= topk).all()
+
+
+class LargestTensor(TorchDispatchMode):
+    """Sees all tensors that operations give; ``numel`` is that of the largest."""
+
+    numel = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        result = func(*args, **(kwargs or {}))
+        sizes = [x.numel() for x in tree_leaves(result) if isinstance(x, torch.Tensor)]
+        self.numel = max(self.numel, *sizes, 0)
+        return result
+
+
+@pytest.mark.parametrize("kind", ["task_aligned", "atss"])
+def test_no_tensor_has_all_pairs(kind, monkeypatch):
+    """What 500 objects need is 500 candidates' data and blocks, not 500 x 1000 pairs."""
+    monkeypatch.setattr(matching, "BLOCK_PAIRS", 4000)
+    num_objects, num_anchors = 500, 1000
+    corners = torch.rand(num_objects + num_anchors, 2, 2).mul(100).sort(dim=1).values.flatten(1)
+    gt_boxes, anchors = (Boxes(x) for x in corners.split([num_objects, num_anchors]))
+    with LargestTensor() as largest:
+        if kind == "atss":
+            ATSSAssigner()([anchors], gt_boxes)
+        else:
+            gt_classes = torch.zeros(num_objects, dtype=torch.int64)
+            TaskAlignedAssigner()(
+                torch.rand(num_anchors, 1), anchors, anchors, gt_boxes, gt_classes
+            )
+    # Four coordinates or sides of 13 candidates for each object, or four buffers.
+    assert largest.numel <= num_objects * 13 * 4

@@ -9,8 +9,14 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torchvision.ops import generalized_box_iou_loss
 
-from tood_d2.modeling.losses import aligned_logits, centerness, task_aligned_focal_loss
+from tood_d2.modeling.losses import (
+    aligned_logits,
+    centerness,
+    giou_loss,
+    task_aligned_focal_loss,
+)
 
 LOG2 = math.log(2)
 
@@ -129,3 +135,16 @@ class TestCenterness:
 
     def test_empty(self):
         assert centerness(torch.zeros(0, 2), torch.zeros(0, 4)).shape == (0,)
+
+
+def testgiou_loss():
+    """As torchvision's, of boxes that overlap, contain each other, and don't touch."""
+    corners = torch.rand(2, 100, 2, 2, dtype=torch.float64).mul(10).sort(dim=2).values
+    boxes1, boxes2 = corners.flatten(2).requires_grad_()
+    actual, expected = giou_loss(boxes1, boxes2), generalized_box_iou_loss(boxes1, boxes2)
+    torch.testing.assert_close(actual, expected)
+    (actual_grad,) = torch.autograd.grad(actual.sum(), boxes1, retain_graph=True)
+    (expected_grad,) = torch.autograd.grad(expected.sum(), boxes1)
+    torch.testing.assert_close(actual_grad, expected_grad)
+    nothing = torch.zeros(1, 4)  # of background
+    assert giou_loss(nothing, nothing).isfinite().all()

@@ -43,6 +43,26 @@ def task_aligned_focal_loss(logits: Tensor, targets: Tensor, gamma: float = 2.0)
     return (loss * (targets - logits.sigmoid()).abs().pow(gamma)).sum()
 
 
+def giou_loss(boxes1: Tensor, boxes2: Tensor) -> Tensor:
+    """1 - GIoU of pairs of boxes (arXiv 1902.09630).
+
+    The same as torchvision's ``generalized_box_iou_loss``, which waits for the device.
+
+    Args:
+        boxes1, boxes2: (..., 4).
+    """
+    (start1, end1), (start2, end2) = (x.split(2, dim=-1) for x in (boxes1, boxes2))
+
+    def area(start: Tensor, end: Tensor) -> Tensor:
+        width, height = (end - start).clamp(min=0).unbind(dim=-1)
+        return width * height
+
+    intersection = area(torch.maximum(start1, start2), torch.minimum(end1, end2))
+    union = area(start1, end1) + area(start2, end2) - intersection
+    hull = area(torch.minimum(start1, start2), torch.maximum(end1, end2))
+    return 1 - intersection / (union + 1e-7) + (hull - union) / (hull + 1e-7)
+
+
 def centerness(points: Tensor, boxes: Tensor) -> Tensor:
     """Centre-ness of points strictly inside their boxes (Eq. 3 of FCOS, arXiv 1904.01355).
 

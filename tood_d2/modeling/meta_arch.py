@@ -20,7 +20,7 @@ from detectron2.utils.events import get_event_storage
 
 from .assigners import BACKGROUND, ATSSAssigner, TaskAlignedAssigner
 from .heads import ParallelHead, TaskAlignedHead
-from .losses import task_aligned_focal_loss
+from .losses import giou_loss, task_aligned_focal_loss
 from .postprocessing import select_detections
 from .targets import (
     Targets,
@@ -263,7 +263,7 @@ class TOOD(DenseDetector):
             loss_cls = task_aligned_focal_loss(pred_logits, cls_targets, self.focal_loss_gamma)
             box_weights = targets.alignment
         boxes = torch.where(positive, pred_boxes, targets.boxes)
-        giou_losses = _giou_loss(boxes, targets.boxes)
+        giou_losses = giou_loss(boxes, targets.boxes)
         loss_box_reg = self.box_loss_weight * (box_weights * giou_losses).sum()
 
         normalizers = torch.stack((targets.alignment.sum(), box_weights.sum()))
@@ -320,23 +320,3 @@ def _mean_over_processes(normalizer: Tensor) -> Tensor:
     """The mean of a loss's divisor over the processes, 1 where it is zero."""
     mean = differentiable_all_reduce(normalizer) / comm.get_world_size()
     return torch.where(mean < 1e-12, 1.0, mean)
-
-
-def _giou_loss(boxes1: Tensor, boxes2: Tensor) -> Tensor:
-    """1 - GIoU of pairs of boxes (arXiv 1902.09630).
-
-    The same as torchvision's ``generalized_box_iou_loss``, which waits for the device.
-
-    Args:
-        boxes1, boxes2: (..., 4).
-    """
-    (start1, end1), (start2, end2) = (x.split(2, dim=-1) for x in (boxes1, boxes2))
-
-    def area(start: Tensor, end: Tensor) -> Tensor:
-        width, height = (end - start).clamp(min=0).unbind(dim=-1)
-        return width * height
-
-    intersection = area(torch.maximum(start1, start2), torch.minimum(end1, end2))
-    union = area(start1, end1) + area(start2, end2) - intersection
-    hull = area(torch.minimum(start1, start2), torch.maximum(end1, end2))
-    return 1 - intersection / (union + 1e-7) + (hull - union) / (hull + 1e-7)
