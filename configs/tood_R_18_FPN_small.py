@@ -17,8 +17,7 @@ model.backbone.bottom_up.norm = "BN"
 model.backbone.bottom_up.freeze_at = 0
 model.backbone.out_channels = 64
 model.head.conv_dim = 64
-# From random weights, soft labels made of the model's own predictions are of use late only.
-model.initial_phase_iters = 300
+model.initial_phase_iters = 150
 
 dataloader.train.total_batch_size = 4
 dataloader.train.num_workers = 2
@@ -26,7 +25,7 @@ dataloader.train.mapper.augmentations[0].update(short_edge_length=[240], max_siz
 dataloader.test.mapper.augmentations[0].update(short_edge_length=240, max_size=400)
 
 optimizer._target_ = torch.optim.AdamW
-optimizer.lr = 4e-3
+optimizer.lr = 1e-3
 optimizer.weight_decay = 0.01
 del optimizer.momentum
 

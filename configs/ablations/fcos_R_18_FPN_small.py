@@ -1,4 +1,4 @@
-"""Detectron2's FCOS with the small recipe and a learning rate of its own, to compare with."""
+"""Detectron2's FCOS with the small recipe, to compare with."""
 
 from detectron2.layers import ShapeSpec
 
@@ -11,4 +11,3 @@ model.backbone = _tood.backbone
 model.head.input_shape = [ShapeSpec(channels=64)] * 5
 model.head.conv_dims = [64] * 4
 model.test_score_thresh = 0.05
-optimizer.lr = 2e-3

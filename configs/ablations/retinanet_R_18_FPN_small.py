@@ -1,4 +1,4 @@
-"""Detectron2's RetinaNet with the small recipe and a learning rate of its own, to compare with."""
+"""Detectron2's RetinaNet with the small recipe, to compare with."""
 
 from detectron2.config import LazyCall as L
 from detectron2.layers import ShapeSpec
@@ -34,4 +34,3 @@ model = L(RetinaNet)(
     pixel_std=model.pixel_std,
     input_format="RGB",
 )
-optimizer.lr = 2e-3
