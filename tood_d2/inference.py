@@ -26,7 +26,7 @@ def optimize_for_inference(
         dtype: of backbone and head. With another one than float32 detections differ slightly;
             decoding, scores and post-processing are in float32 in any case.
         compile: whether to compile backbone and head, once for all sizes. The first two or three
-            images take minutes; compilers other than PyTorch's own have to be there.
+            images take minutes. CPUs need a C++ compiler for it.
 
     Raises:
         TypeError: if the model is no dense detector.

@@ -159,6 +159,16 @@ class TestTaskAlignedAssigner:
         )
         assert result == ([], [])
 
+    @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+    def test_predictions_of_mixed_precision(self, dtype):
+        pred_scores, pred_boxes = (
+            self.pred_scores.to(dtype),
+            Boxes(self.pred_boxes.tensor.to(dtype)),
+        )
+        result = self.assign(TaskAlignedAssigner(), pred_scores=pred_scores, pred_boxes=pred_boxes)
+        matched_idxs, alignment = self.assign(TaskAlignedAssigner())
+        assert result == (matched_idxs, pytest.approx(alignment, rel=1e-2))
+
     def test_unknown_conflict_rule(self):
         with pytest.raises(ValueError, match=r"'iou', 'area'.*'score'"):
             TaskAlignedAssigner(conflict="score")

@@ -64,7 +64,7 @@ class TaskAlignedAssigner:
             matched_idxs = gt_classes.new_full((len(anchors),), BACKGROUND)
             return matched_idxs, pred_scores.new_zeros(len(anchors))
 
-        scores = pred_scores.T  # (K, R)
+        scores = pred_scores.T.to(anchors.tensor.dtype)  # (K, R)
         if len(gt_boxes) > len(scores):
             scores = scores.contiguous()  # slower to make than some rows are to read
         coordinates = pred_boxes.tensor.T.contiguous()
@@ -88,7 +88,7 @@ class TaskAlignedAssigner:
         matched_idxs = match_by_priority(anchor_idxs, candidates, priority, len(anchors))
         gt_idxs = torch.arange(len(gt_boxes), device=anchor_idxs.device)[:, None]
         matched = candidates & (matched_idxs[anchor_idxs] == gt_idxs)
-        alignment = pred_scores.new_zeros(len(anchors))
+        alignment = metric.new_zeros(len(anchors))
         normalized = normalize_alignment(metric, ious, matched)
         alignment.scatter_reduce_(0, anchor_idxs.flatten(), normalized.flatten(), "amax")
         return matched_idxs, alignment
