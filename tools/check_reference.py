@@ -22,6 +22,7 @@ from detectron2.modeling import Backbone
 from detectron2.modeling.anchor_generator import DefaultAnchorGenerator
 from detectron2.structures import Boxes, ImageList, Instances
 from detectron2.utils.events import EventStorage
+from tood_d2 import optimize_for_inference
 from tood_d2.checkpoint import convert_official_state_dict
 from tood_d2.engine import build_model, load_config
 from tood_d2.modeling import TOOD, ATSSAssigner, TaskAlignedAssigner, TaskAlignedHead
@@ -245,7 +246,7 @@ def check_head(case, meta: dict) -> Deviations:
     return deviations
 
 
-def check_model(case, meta: dict) -> Deviations:
+def check_model(case, meta: dict, optimize: bool = False) -> Deviations:
     deviations = Deviations()
     configs = Path(__file__).resolve().parent.parent / "configs"
     config = CONFIGS.get(Path(meta["official_config"]).stem)
@@ -255,6 +256,8 @@ def check_model(case, meta: dict) -> Deviations:
     load_weights(model, meta)
     for name, module in (("num_parameters", model), ("num_head_parameters", model.head)):
         deviations.add("parameters", sum(x.numel() for x in module.parameters()), meta[name])
+    if optimize:
+        model = optimize_for_inference(model)
     image = reference_inputs.image(*meta["image_size"], meta["seed"])
     inputs = [{"image": torch.from_numpy(image.transpose(2, 0, 1).copy())}]
     with torch.no_grad():
@@ -275,7 +278,11 @@ def check_model(case, meta: dict) -> Deviations:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", help="folder with head_*.npz and model_*.npz")
-    folder = Path(parser.parse_args().folder)
+    parser.add_argument(
+        "--optimize", action="store_true", help="models as optimize_for_inference makes them"
+    )
+    args = parser.parse_args()
+    folder = Path(args.folder)
     paths = sorted([*folder.glob("head_*.npz"), *folder.glob("model_*.npz")])
     if not paths:
         print(f"{folder}: no head_*.npz or model_*.npz", file=sys.stderr)
@@ -287,7 +294,10 @@ def main() -> int:
         try:
             with np.load(path) as case:
                 meta = json.loads(str(case["meta"]))
-                deviations = (check_head if is_head else check_model)(case, meta)
+                if is_head:
+                    deviations = check_head(case, meta)
+                else:
+                    deviations = check_model(case, meta, args.optimize)
         except Exception as error:  # whatever keeps a case from running is its result
             print(f"{path.name:32} FAIL  cannot be run: {type(error).__name__}: {error}")
             failures += 1
