@@ -8,7 +8,7 @@ train_net.py --config-file configs/tood_R_50_FPN_1x.yaml --eval-only MODEL.WEIGH
 from argparse import Namespace
 
 from detectron2.config import CfgNode
-from detectron2.engine import default_argument_parser, default_setup, launch
+from detectron2.engine import default_argument_parser, default_setup
 from detectron2.utils import comm
 from detectron2.utils.logger import setup_logger
 from tood_d2.engine import (
@@ -17,6 +17,8 @@ from tood_d2.engine import (
     count_training_images,
     evaluate,
     fit_schedule,
+    fix_seed,
+    launch,
     load_config,
     load_weights,
     register_datasets,
@@ -26,7 +28,7 @@ from tood_d2.inference import DTYPES, optimize_for_inference
 
 
 def parse_args(argv: list[str] | None = None) -> Namespace:
-    """Detectron2's arguments and ``optimize``; a wrong one ends the program.
+    """Detectron2's arguments and ours; a wrong one ends the program.
 
     Args:
         argv: the command line's unless given.
@@ -37,6 +39,14 @@ def parse_args(argv: list[str] | None = None) -> Namespace:
         choices=DTYPES,
         help="with --eval-only: make the model faster, running in this type",
     )
+    parser.add_argument(
+        "--timeout",
+        type=float,
+        default=30,
+        metavar="MINUTES",
+        help="that processes wait for one that does not answer (30)",
+    )
+    parser.add_argument("--traceback", action="store_true", help="show where an error comes from")
     args = parser.parse_args(argv)
     if args.optimize and not args.eval_only:
         parser.error("--optimize goes with --eval-only: an optimized model cannot be trained")
@@ -51,6 +61,7 @@ def main(args):
     register_datasets(cfg)
     if not args.eval_only:
         fit_schedule(cfg, lambda: count_training_images(cfg))
+        fix_seed(cfg, args.resume)
     if not lazy:
         cfg.freeze()
     default_setup(cfg, args)
@@ -68,12 +79,4 @@ def main(args):
 
 
 if __name__ == "__main__":
-    args = parse_args()
-    launch(
-        main,
-        args.num_gpus,
-        num_machines=args.num_machines,
-        machine_rank=args.machine_rank,
-        dist_url=args.dist_url,
-        args=(args,),
-    )
+    launch(main, parse_args())

@@ -190,6 +190,8 @@ def find_mapper(loader):
     """The dataset mapper inside a data loader, which wraps it in several layers."""
     seen = loader
     for _ in range(8):
+        if hasattr(seen, "mapper"):
+            return seen.mapper
         if hasattr(seen, "_map_func"):
             return seen._map_func._obj if hasattr(seen._map_func, "_obj") else seen._map_func
         seen = seen.dataset

@@ -76,6 +76,8 @@ def _add_data(cfg: CN) -> None:
     cfg.DATASETS.TEST_IMAGES = ""
     # Filled in by train_net.py for those who use the trained model.
     cfg.DATASETS.CLASS_NAMES = []
+    # Images that turn out to be unreadable in training, and are replaced, before training ends.
+    cfg.DATALOADER.MAX_UNREADABLE = 10
 
 
 def _add_training(cfg: CN) -> None:
@@ -87,6 +89,8 @@ def _add_training(cfg: CN) -> None:
     cfg.SOLVER.EPOCHS = None
     # Batches whose mean gradient makes a step.
     cfg.SOLVER.GRADIENT_ACCUMULATION = 1
+    # Steps with losses or gradients that are not finite that are left out before training ends.
+    cfg.SOLVER.MAX_NONFINITE_STEPS = 0
     # Of automatic mixed precision: "float16" or "bfloat16".
     cfg.SOLVER.AMP.DTYPE = "float16"
     # Whether channels are next to each other in memory, as some kernels want them.

@@ -14,6 +14,8 @@ train = dict(
     reference_batch_size=16,
     # Batches whose mean gradient makes a step.
     gradient_accumulation=1,
+    # Steps with losses or gradients that are not finite that are left out before training ends.
+    max_nonfinite_steps=0,
     # dtype: "float16" or "bfloat16"
     amp=dict(enabled=False, dtype="float16"),
     # Whether channels are next to each other in memory, as some kernels want them.
@@ -37,5 +39,6 @@ train = dict(
     wandb_project="",
     log_period=20,
     device="cuda",
+    # Of weights, order of images and augmentations; -1 for another one each time.
     seed=-1,
 )

@@ -132,7 +132,7 @@ def train(steps, tmp_path):
             return {"bbox": {"AP": next(values)}}
 
         best = BestCheckpoint(2, WeightsCheckpointer(model, str(tmp_path), ["cat"]), "bbox/AP")
-        stopping = [] if patience is None else [EarlyStopping(2, best, patience)]
+        stopping = [] if patience is None else [EarlyStopping(2, best, patience, {})]
         trainer = steps(EvalHook(2, evaluate), best, *stopping)
         trainer.best = best
         trainer.stopped = False
@@ -197,7 +197,7 @@ def test_another_metric_is_no_rival(train, saved, tmp_path):
 
 def test_a_process_without_results(steps, tmp_path):
     best = BestCheckpoint(1, WeightsCheckpointer(nn.Linear(1, 1), str(tmp_path), []), "bbox/AP")
-    trainer = steps(EvalHook(1, dict), best, EarlyStopping(1, best, 1))
+    trainer = steps(EvalHook(1, dict), best, EarlyStopping(1, best, 1, {}))
     trainer.train(0, 3)
     assert trainer.iter == 3 and not list(tmp_path.iterdir())
 

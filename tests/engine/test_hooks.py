@@ -8,8 +8,9 @@ from torch import nn
 from detectron2.engine import hooks
 from tood_d2.engine.ema import EMAHook, build_ema
 from tood_d2.engine.evaluation_hooks import BestCheckpoint, EarlyStopping, ValidationLoss
-from tood_d2.engine.hooks import AssignmentMetrics, PhaseHook, build_hooks
+from tood_d2.engine.hooks import AssignmentMetrics, CheckpointHook, PhaseHook, build_hooks
 from tood_d2.engine.options import TrainingOptions
+from tood_d2.engine.preemption import PreemptionHook
 from tood_d2.engine.training_checkpointer import TrainingCheckpointer
 from tood_d2.modeling.meta_arch import ALWAYS
 
@@ -120,7 +121,8 @@ def test_metrics_are_those_of_training(tiny_tood, tmp_path):
 def test_hooks_come_in_the_order_of_what_they_need(tmp_path):
     model = nn.Linear(1, 1)
     types, metrics = build(model, tmp_path, ema_enabled=True, eval_period=5, early_stopping=3)
-    needed = [EMAHook, hooks.PeriodicCheckpointer, hooks.EvalHook, BestCheckpoint, EarlyStopping]
+    needed = [EMAHook, CheckpointHook, PreemptionHook, hooks.EvalHook, BestCheckpoint]
+    needed.append(EarlyStopping)
     positions = [types.index(hook) for hook in needed]
     assert positions == sorted(positions)
     assert types[-1] is hooks.PeriodicWriter

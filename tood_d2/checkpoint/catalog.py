@@ -19,6 +19,7 @@ from torchvision.models import get_model_weights
 
 from detectron2.utils.file_io import PathManager
 
+from .atomic import atomic_write
 from .file import load_class_names, load_state_dict
 from .official import convert_official_state_dict
 from .torchvision import convert_torchvision_state_dict
@@ -73,10 +74,9 @@ def save_weights(state_dict: dict[str, Tensor], path: str, class_names: Sequence
         class_names: of the model's classes, if they are known.
     """
     os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
-    temporary = f"{path}.{os.getpid()}.tmp"
     content = {"model": state_dict, "__author__": "tood_d2", "class_names": list(class_names)}
-    torch.save(content, temporary)
-    os.replace(temporary, path)
+    with atomic_write(path) as file:
+        torch.save(content, file)
 
 
 class _ConvertedWeights(PathHandler, ABC):

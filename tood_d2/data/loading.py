@@ -1,27 +1,170 @@
-"""Batches to train on."""
+"""Batches to train on, in an order that a run can be resumed in."""
 
-from collections.abc import Iterable
+import itertools
+import logging
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
-from detectron2.data import build_detection_train_loader
-from detectron2.data.samplers import RepeatFactorTrainingSampler
+import torch
+from torch.utils.data import DataLoader, Sampler
+
+from detectron2.config import configurable
+from detectron2.data.build import _train_loader_from_config
+from detectron2.data.common import DatasetFromList
+from detectron2.data.samplers import RepeatFactorTrainingSampler, TrainingSampler
+from detectron2.utils import comm
+
+from .samples import Sample, SeededSamples
+
+logger = logging.getLogger(__name__)
 
 
+class TrainLoader:
+    """Endless batches of one process.
+
+    The n-th batch depends only on the data, the settings and the random state in which the loader
+    was made, and not on the number of workers. Iterating goes on where it was left.
+
+    Attributes:
+        num_batches: taken so far, to be set for going on from there.
+    """
+
+    def __init__(self, dataset: SeededSamples, batches: Sampler, **kwargs):
+        """
+        Args:
+            dataset: by pairs of position and index.
+            batches: lists of such pairs, without end.
+            kwargs: see PyTorch's ``DataLoader``.
+        """
+        self.dataset = dataset
+        self.batches = batches
+        self.kwargs = kwargs
+        self.num_batches = 0
+        self.unreadable: dict[str, str] = {}
+
+    def __iter__(self) -> Iterator[list]:
+        """
+        Raises:
+            OSError: if more images than allowed cannot be read.
+        """
+        loader = DataLoader(
+            self.dataset,
+            batch_sampler=itertools.islice(self.batches, self.num_batches, None),
+            collate_fn=list,
+            worker_init_fn=_leave_signals_to_main_process,
+            generator=torch.Generator(),  # else a number of the global one would be drawn
+            **self.kwargs,
+        )
+        for batch in loader:
+            for sample in batch:
+                self._count_unreadable(sample)
+            self.num_batches += 1
+            yield [sample.content for sample in batch]
+
+    def _count_unreadable(self, sample: Sample) -> None:
+        for path, problem in sample.unreadable.items():
+            if path not in self.unreadable:
+                self.unreadable[path] = problem
+                logger.warning(
+                    f"{path} cannot be read ({problem}): another image takes its place. "
+                    f"Unreadable so far: {len(self.unreadable)}"
+                )
+        if len(self.unreadable) > self.dataset.max_unreadable:
+            raise OSError(
+                f"{len(self.unreadable)} images cannot be read, with "
+                f"{self.dataset.max_unreadable} allowed by dataloader.train.max_unreadable or "
+                f"DATALOADER.MAX_UNREADABLE (YAML): {', '.join(list(self.unreadable)[:5])}"
+            )
+
+
+class _GroupedBatches(Sampler):
+    """Lists of positions and indices whose images are all wide or all high.
+
+    What Detectron2's ``AspectRatioGroupedDataset`` does, before images are read.
+    """
+
+    def __init__(self, sampler: Sampler, batch_size: int, groups: Sequence[int]):
+        """
+        Args:
+            sampler: of indices, without end.
+            batch_size: pairs in a list.
+            groups: of each image.
+        """
+        self.sampler = sampler
+        self.batch_size = batch_size
+        self.groups = groups
+
+    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
+        waiting: dict[int, list[tuple[int, int]]] = {}
+        for position, index in enumerate(self.sampler):
+            batch = waiting.setdefault(self.groups[index], [])
+            batch.append((position, index))
+            if len(batch) == self.batch_size:
+                yield waiting.pop(self.groups[index])
+
+
+def _leave_signals_to_main_process(worker: int) -> None:
+    """Terminals and schedulers send them to workers, too, whose batches are still needed."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+
+
+def _from_config(cfg, **kwargs) -> dict:
+    arguments = _train_loader_from_config(cfg, **kwargs)
+    return {"max_unreadable": cfg.DATALOADER.MAX_UNREADABLE, **arguments}
+
+
+@configurable(from_config=_from_config)
 def build_train_loader(
-    dataset: list[dict], *, repeat_threshold: float = 0.0, **kwargs
-) -> Iterable[list[dict]]:
-    """Detectron2's loader, in which images with rare classes may come more often.
+    dataset: list[dict],
+    *,
+    mapper: Callable[[dict], Any],
+    total_batch_size: int,
+    sampler: Sampler | None = None,
+    repeat_threshold: float = 0.0,
+    aspect_ratio_grouping: bool = True,
+    num_workers: int = 0,
+    max_unreadable: int = 10,
+    **kwargs,
+) -> TrainLoader:
+    """Detectron2's loader, for runs that are interrupted and data that get damaged.
 
     Args:
         dataset: Detectron2's dataset dicts.
-        repeat_threshold: fraction of the images below which a class is rare; 0 for none. An
-            image with a class in a fraction f of them comes sqrt(threshold / f) times as often
-            (arXiv 1908.03195, Appendix B.2).
-        kwargs: see ``build_detection_train_loader``.
+        mapper, total_batch_size, aspect_ratio_grouping: see ``build_detection_train_loader``.
+        sampler: of indices, without end; by default each image comes once an epoch.
+        repeat_threshold: without a sampler, fraction of the images below which a class is rare; 0
+            for none. An image with a class in a fraction f of them comes sqrt(threshold / f) times
+            as often (arXiv 1908.03195, Appendix B.2).
+        num_workers: processes that read images.
+        max_unreadable: images that turn out to be unreadable before training ends; until then
+            others replace them.
+        kwargs: see PyTorch's ``DataLoader``.
+
+    Raises:
+        ValueError: if the processes cannot share the batch.
     """
-    sampler = None
-    if repeat_threshold > 0:
+    num_processes = comm.get_world_size()
+    if total_batch_size < 1 or total_batch_size % num_processes:
+        raise ValueError(
+            f"{num_processes} processes cannot share {total_batch_size} images: "
+            "dataloader.train.total_batch_size or SOLVER.IMS_PER_BATCH (YAML) should be a "
+            "multiple of them"
+        )
+    if sampler is None and repeat_threshold > 0:
         repeats = RepeatFactorTrainingSampler.repeat_factors_from_category_frequency(
             dataset, repeat_threshold
         )
         sampler = RepeatFactorTrainingSampler(repeats)
-    return build_detection_train_loader(dataset, sampler=sampler, **kwargs)
+    sampler = sampler or TrainingSampler(len(dataset))
+    groups = [int(aspect_ratio_grouping and x["width"] > x["height"]) for x in dataset]
+    # Positions are those in the order of this process, so its number belongs to the seed.
+    seed = comm.shared_random_seed() * num_processes + comm.get_rank()
+    records = DatasetFromList(dataset, copy=False)
+    return TrainLoader(
+        SeededSamples(records, mapper, seed, max_unreadable),
+        _GroupedBatches(sampler, total_batch_size // num_processes, groups),
+        num_workers=num_workers,
+        **kwargs,
+    )

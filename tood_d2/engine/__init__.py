@@ -7,8 +7,10 @@ from .datasets import (
     register_datasets,
 )
 from .evaluation import evaluate
+from .launching import launch
 from .predictor import Predictor
 from .schedule import fit_schedule
+from .seeding import fix_seed
 from .training import Trainer, train
 
 __all__ = [
@@ -20,6 +22,8 @@ __all__ = [
     "count_training_images",
     "evaluate",
     "fit_schedule",
+    "fix_seed",
+    "launch",
     "load_config",
     "load_weights",
     "register_datasets",

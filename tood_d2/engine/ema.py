@@ -33,7 +33,7 @@ def build_ema(model: nn.Module, decay: float) -> AveragedModel:
 
 
 class EMAHook(HookBase):
-    """Updates the average after each step, and saves it when training ends, for whatever reason."""
+    """Updates the average after each step, and saves it when training is complete."""
 
     FILE = "model_final_ema"
 
@@ -52,5 +52,5 @@ class EMAHook(HookBase):
         self.ema.update_parameters(self.model)
 
     def after_train(self):
-        if self.ema.n_averaged > 0:
+        if self.trainer.iter >= self.trainer.max_iter and self.ema.n_averaged > 0:
             self.checkpointer.save(self.FILE)

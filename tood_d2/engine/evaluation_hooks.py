@@ -16,7 +16,7 @@ from detectron2.utils import comm
 from detectron2.utils.events import EventStorage
 
 from ..visualization.predictions import draw_predictions
-from .training_checkpointer import WeightsCheckpointer
+from .training_checkpointer import TrainingCheckpointer, WeightsCheckpointer
 
 logger = logging.getLogger(__name__)
 
@@ -207,16 +207,24 @@ class BestCheckpoint(AtEvaluation):
 class EarlyStopping(AtEvaluation):
     """Ends training when evaluations bring no better metric."""
 
-    def __init__(self, period: int, best: BestCheckpoint, patience: int):
+    def __init__(
+        self,
+        period: int,
+        best: BestCheckpoint,
+        patience: int,
+        finals: dict[str, TrainingCheckpointer],
+    ):
         """
         Args:
             period: see :class:`AtEvaluation`.
             best: the hook that knows the best metric, registered before this one.
             patience: evaluations without a better metric.
+            finals: what a complete run leaves, by name; it is saved here, too.
         """
         super().__init__(period)
         self.best = best
         self.patience = patience
+        self.finals = finals
 
     def at_evaluation(self):
         waited = (self.trainer.iter - self.best.best_iter) // max(self.period, 1)
@@ -227,4 +235,6 @@ class EarlyStopping(AtEvaluation):
                 f"{self.patience} evaluations without a better {self.best.metric} than that of "
                 f"iteration {self.best.best_iter}: training ends at {self.trainer.iter}."
             )
+            for name, checkpointer in self.finals.items():
+                checkpointer.save(name, iteration=self.trainer.iter)
             raise StopTraining

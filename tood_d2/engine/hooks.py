@@ -11,10 +11,14 @@ from detectron2.engine import HookBase, hooks
 from detectron2.utils import comm
 from detectron2.utils.events import EventWriter
 
+from ..checkpoint.atomic import remove_unfinished
+from ..checkpoint.recovery import periodic_checkpoints
 from ..modeling.meta_arch import ALWAYS, TOOD
 from .ema import EMAHook
 from .evaluation_hooks import BestCheckpoint, EarlyStopping, PredictionPictures, ValidationLoss
 from .options import TrainingOptions
+from .preemption import PreemptionHook
+from .seeding import SeedSteps
 from .training_checkpointer import TrainingCheckpointer, WeightsCheckpointer
 
 logger = logging.getLogger(__name__)
@@ -58,7 +62,10 @@ def build_hooks(
     period = options.eval_period
     evaluated = model if ema is None else ema.module
     weights = WeightsCheckpointer(evaluated, options.output_dir, checkpointer.class_names)
+    finals = {"model_final": checkpointer}
     result: list[HookBase] = [hooks.IterationTimer(), hooks.LRScheduler(scheduler=scheduler)]
+    if options.seed >= 0:
+        result.append(SeedSteps(options.seed))
     if isinstance(model, TOOD):
         # The metrics first: other hooks give the model other batches.
         result += [AssignmentMetrics(model), PhaseHook(model.initial_phase_iters)]
@@ -66,12 +73,13 @@ def build_hooks(
         result.append(precise_bn)
     if ema is not None:
         result.append(EMAHook(ema, model, weights))
+        finals[EMAHook.FILE] = weights
     if comm.is_main_process():
         result.append(
-            hooks.PeriodicCheckpointer(
-                checkpointer, options.checkpoint_period, max_to_keep=options.max_to_keep
-            )
+            CheckpointHook(checkpointer, options.checkpoint_period, max_to_keep=options.max_to_keep)
         )
+    # Here the state of training is complete, and evaluations, which take long, lie ahead.
+    result.append(PreemptionHook(checkpointer))
     result.append(hooks.EvalHook(period, evaluate_all))
     if options.validation_loss:
         result.append(ValidationLoss(period, model, build_validation_loader))
@@ -86,11 +94,21 @@ def build_hooks(
         best = BestCheckpoint(period, weights, BOX_AP if ema is None else f"ema/{BOX_AP}")
         result.append(best)
         if options.early_stopping:
-            result.append(EarlyStopping(period, best, options.early_stopping))
+            result.append(EarlyStopping(period, best, options.early_stopping, finals))
     if comm.is_main_process():
         # Last, to write what other hooks record.
         result.append(hooks.PeriodicWriter(build_writers(), period=options.log_period))
     return result
+
+
+class CheckpointHook(hooks.PeriodicCheckpointer):
+    """Detectron2's hook, which in a resumed run knows the checkpoints from before, too."""
+
+    def before_train(self):
+        super().before_train()
+        folder = self.checkpointer.save_dir
+        remove_unfinished(folder)
+        self.recent_checkpoints = periodic_checkpoints(folder, before=self.trainer.start_iter)
 
 
 class PhaseHook(HookBase):

@@ -14,12 +14,14 @@ AMP_DTYPES = {"float16": torch.float16, "bfloat16": torch.bfloat16}
 
 KEYS = {
     "output_dir": ("train.output_dir", "OUTPUT_DIR"),
+    "seed": ("train.seed", "SEED"),
     "max_iter": ("train.max_iter", "SOLVER.MAX_ITER"),
     "checkpoint_period": ("train.checkpointer.period", "SOLVER.CHECKPOINT_PERIOD"),
     "max_to_keep": ("train.checkpointer.max_to_keep", "SOLVER.CHECKPOINTS_TO_KEEP"),
     "eval_period": ("train.eval_period", "TEST.EVAL_PERIOD"),
     "log_period": ("train.log_period", None),
     "gradient_accumulation": ("train.gradient_accumulation", "SOLVER.GRADIENT_ACCUMULATION"),
+    "max_nonfinite_steps": ("train.max_nonfinite_steps", "SOLVER.MAX_NONFINITE_STEPS"),
     "amp_enabled": ("train.amp.enabled", "SOLVER.AMP.ENABLED"),
     "amp_dtype": ("train.amp.dtype", "SOLVER.AMP.DTYPE"),
     "channels_last": ("train.channels_last", "SOLVER.CHANNELS_LAST"),
@@ -41,12 +43,15 @@ class TrainingOptions:
 
     output_dir: str
     max_iter: int
+    seed: int = -1
     checkpoint_period: int = 5000
     max_to_keep: int = 100
     eval_period: int = 0
     log_period: int = 20
     gradient_accumulation: int = 1
     """Batches whose gradients make one step of the optimiser."""
+    max_nonfinite_steps: int = 0
+    """Steps without finite losses and gradients that are left out before training ends."""
     amp_enabled: bool = False
     amp_dtype: str = "float16"
     channels_last: bool = False
@@ -65,6 +70,7 @@ class TrainingOptions:
 
     def __post_init__(self):
         self._check("gradient_accumulation", self.gradient_accumulation >= 1, "at least 1")
+        self._check("max_nonfinite_steps", self.max_nonfinite_steps >= 0, "at least 0")
         self._check("amp_dtype", self.amp_dtype in AMP_DTYPES, " or ".join(AMP_DTYPES))
         self._check("ema_decay", 0 <= self.ema_decay < 1, "at least 0 and below 1")
         self._check("checkpoint_period", self.checkpoint_period >= 1, "at least 1")

@@ -14,12 +14,11 @@ from torch.optim import Optimizer
 from torch.optim.swa_utils import AveragedModel
 
 from detectron2.config import CfgNode, instantiate
-from detectron2.data import build_detection_train_loader
 from detectron2.engine import DefaultTrainer, TrainerBase, create_ddp_model, default_writers
 from detectron2.engine.hooks import PreciseBN
 from detectron2.utils.events import EventWriter
 
-from ..data import get_training_dicts
+from ..data import build_train_loader, get_training_dicts
 from ..evaluation import IllustratedCOCOEvaluator
 from .config import build_model
 from .datasets import build_validation_loader, known_class_names
@@ -85,7 +84,7 @@ class Trainer(DefaultTrainer):
             cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS,
             num_classes=cfg.MODEL.TOOD.NUM_CLASSES,
         )
-        return build_detection_train_loader(cfg, dataset=dataset)
+        return build_train_loader(cfg, dataset=dataset)
 
     @classmethod
     def build_evaluator(cls, cfg: CfgNode, dataset_name: str, output_dir: str | None = None):
@@ -97,7 +96,7 @@ class Trainer(DefaultTrainer):
 
     def train(self):
         """Trains until the last iteration, or until a hook ends it. See ``DefaultTrainer``."""
-        with _saved_if_stopped(self, self.checkpointer):
+        with contextlib.suppress(StopTraining):
             return super().train()
 
 
@@ -135,7 +134,7 @@ def train(cfg: DictConfig, resume: bool = False) -> None:
     start_iter = 0
     if resume and checkpointer.has_checkpoint():
         start_iter = trainer.iter + 1  # the checkpoint has the iteration that it finished
-    with _saved_if_stopped(trainer, checkpointer):
+    with contextlib.suppress(StopTraining):
         trainer.train(start_iter, options.max_iter)
 
 
@@ -169,6 +168,8 @@ def _build_step(
         optimizer,
         gradient_accumulation=options.gradient_accumulation,
         amp_dtype=AMP_DTYPES[options.amp_dtype] if options.amp_enabled else None,
+        max_nonfinite_steps=options.max_nonfinite_steps,
+        output_dir=options.output_dir,
     )
     return trainer, ema
 
@@ -183,16 +184,8 @@ def _build_checkpointer(
     state = {"trainer": weakref.proxy(trainer)}
     if ema is not None:
         state["ema"] = ema
-    return TrainingCheckpointer(model, options.output_dir, known_class_names(cfg), **state)
-
-
-@contextlib.contextmanager
-def _saved_if_stopped(trainer: TrainerBase, checkpointer: TrainingCheckpointer):
-    """Makes training that a hook ends leave its last weights where others do."""
-    try:
-        yield
-    except StopTraining:
-        checkpointer.save("model_final", iteration=trainer.iter)
+    names = known_class_names(cfg)
+    return TrainingCheckpointer(model, options.output_dir, names, options.seed, **state)
 
 
 def build_writers(options: TrainingOptions, config: str) -> list[EventWriter]:

@@ -44,6 +44,8 @@ dataloader.train = L(build_train_loader)(
     ),
     total_batch_size=16,
     num_workers=4,
+    # Images that turn out to be unreadable, and are replaced, before training ends.
+    max_unreadable=10,
 )
 
 dataloader.test = L(build_detection_test_loader)(

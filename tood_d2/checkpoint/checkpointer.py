@@ -1,0 +1,4 @@
+from detectron2.checkpoint import DetectionCheckpointer
+
+
+class SafeCheckpointer(DetectionCheckpointer): ...

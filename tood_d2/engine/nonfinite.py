@@ -1,0 +1,115 @@
+"""Losses and gradients that are not finite."""
+
+import logging
+import math
+import os
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from detectron2.structures import Instances
+from detectron2.utils import comm
+
+from ..checkpoint.atomic import atomic_write
+
+logger = logging.getLogger(__name__)
+
+
+class NonFiniteGuard:
+    """Keeps steps from spoiling a model, and saves the batch that would have."""
+
+    def __init__(self, model: nn.Module, max_steps: int, output_dir: str):
+        """
+        Args:
+            model: whose gradients and buffers are looked after.
+            max_steps: that may be left out before training ends.
+            output_dir: folder for batches, "" for not saving them.
+        """
+        self.model = model
+        self.max_steps = max_steps
+        self.output_dir = output_dir
+        self.num_steps = 0
+        self._buffers: list[Tensor] = []
+
+    def before_step(self) -> None:
+        """Remembers statistics of batch norm, which the forward pass already changes."""
+        if self.num_steps < self.max_steps:
+            self._buffers = [x.clone() for x in self.model.buffers()]
+
+    def allows_step(
+        self, iteration: int, batches: list, losses: Mapping[str, Tensor], check_gradients: bool
+    ) -> bool:
+        """Decides for all processes, after the backward pass.
+
+        Args:
+            iteration: of this step.
+            batches: lists of Detectron2's samples.
+            losses: of this process, scalars.
+            check_gradients: whether to look at gradients, too.
+
+        Returns:
+            Whether to update the model. If not, its buffers are as before the step.
+
+        Raises:
+            FloatingPointError: if no more steps may be left out.
+        """
+        values = dict(losses)
+        gradients = [x.grad for x in self.model.parameters() if x.grad is not None]
+        if check_gradients and gradients:
+            # The largest absolute value cannot overflow.
+            values["largest gradient"] = nn.utils.get_total_norm(gradients, math.inf)
+        values = dict(zip(values, torch.stack(list(values.values())).tolist(), strict=True))
+        finite = all(map(math.isfinite, values.values()))
+        message = "" if finite else self._describe(iteration, batches, values)
+        messages = [x for x in comm.all_gather(message) if x]
+        if not messages:
+            return True
+        self.num_steps += 1
+        text = f"iteration {iteration}: not finite, so the model is left as it was. "
+        text += " ".join(messages)
+        if self.num_steps > self.max_steps:
+            raise FloatingPointError(
+                f"{text} train.max_nonfinite_steps or SOLVER.MAX_NONFINITE_STEPS (YAML) would "
+                f"let training go on; it is {self.max_steps}"
+            )
+        logger.warning(f"{text} Steps left out: {self.num_steps} of {self.max_steps} allowed.")
+        for buffer, old in zip(self.model.buffers(), self._buffers, strict=True):
+            buffer.copy_(old)
+        return False
+
+    def _describe(self, iteration: int, batches: list, values: dict[str, float]) -> str:
+        samples = [sample for batch in batches for sample in batch]
+        ids = [x.get("image_id", x.get("file_name")) if isinstance(x, dict) else x for x in samples]
+        text = f"Images {', '.join(map(str, ids))}"
+        if (phase := self._phase()) is not None:
+            text += f", {phase}"
+        text += ": " + ", ".join(f"{name} {value:.4g}" for name, value in values.items())
+        if self.output_dir:
+            path = os.path.join(
+                self.output_dir, f"nonfinite_{iteration:07d}_rank{comm.get_rank()}.pth"
+            )
+            content = {"iteration": iteration, "values": values, "samples": _plain(samples)}
+            with atomic_write(path) as file:
+                torch.save(content, file)
+            text += f" (saved: {path})"
+        return text + "."
+
+    def _phase(self) -> str | None:
+        model = getattr(self.model, "module", self.model)
+        if not hasattr(model, "in_initial_phase"):
+            return None
+        return "initial phase" if model.in_initial_phase() else "task alignment learning"
+
+
+def _plain(value):
+    """The same in types that ``torch.load`` takes from a stranger's file."""
+    if isinstance(value, Instances):
+        return {"image_size": tuple(value.image_size), **_plain(value.get_fields())}
+    if hasattr(value, "tensor"):  # boxes
+        return value.tensor
+    if isinstance(value, dict):
+        return {key: _plain(x) for key, x in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(x) for x in value]
+    return value if isinstance(value, Tensor | int | float | str | None) else repr(value)
