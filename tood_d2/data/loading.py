@@ -17,6 +17,8 @@ from detectron2.utils import comm
 
 from .samples import Sample, SeededSamples
 
+_SECONDS_AFTER_SIGTERM = 60
+
 logger = logging.getLogger(__name__)
 
 
@@ -106,8 +108,9 @@ class _GroupedBatches(Sampler):
 
 def _leave_signals_to_main_process(worker: int) -> None:
     """Terminals and schedulers send them to workers, too, whose batches are still needed."""
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # By default an alarm ends the process.
+    signal.signal(signal.SIGTERM, lambda *_: signal.alarm(_SECONDS_AFTER_SIGTERM))
 
 
 def _from_config(cfg, **kwargs) -> dict:

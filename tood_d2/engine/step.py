@@ -89,6 +89,10 @@ class AccumulatingTrainer(SimpleTrainer):
             return self.model.no_sync()
         return contextlib.nullcontext()
 
+    def after_train(self) -> None:
+        super().after_train()
+        self._data_loader_iter_obj = None  # ends its workers
+
     def state_dict(self) -> dict:
         state = {**super().state_dict(), "grad_scaler": self.grad_scaler.state_dict()}
         if isinstance(self.data_loader, TrainLoader):
