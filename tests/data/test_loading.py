@@ -1,8 +1,14 @@
+import os
+import random
+import signal
 from collections import Counter
 from itertools import islice
 
+import numpy as np
 import pytest
+import torch
 
+from detectron2.utils import comm
 from tood_d2.data import build_train_loader
 
 # Every image has class 0, the last one also class 1, whose frequency is 1/4.
@@ -12,7 +18,12 @@ CLASSES = [[0], [0], [0, 0], [0, 1]]
 def count_images(num_images, **kwargs):
     """How often each image comes among the first ones."""
     dataset = [
-        {"image_id": i, "annotations": [{"category_id": x} for x in classes]}
+        {
+            "image_id": i,
+            "width": 2,
+            "height": 1,
+            "annotations": [{"category_id": x} for x in classes],
+        }
         for i, classes in enumerate(CLASSES)
     ]
     loader = build_train_loader(
@@ -40,3 +51,119 @@ def test_images_with_rare_classes_are_repeated():
 def test_no_class_is_rare():
     # sqrt(0.2 / (1/4)) is less than 1.
     assert count_images(8, repeat_threshold=0.2) == {0: 2, 1: 2, 2: 2, 3: 2}
+
+
+def augment(record):
+    """What depends on each of the generators that augmentations use."""
+    return record["image_id"], random.random(), np.random.rand(), torch.rand(1).item()
+
+
+def build(num_images=10, mapper=augment, batch_size=2, num_workers=0, **kwargs):
+    """A loader of images that are wide, but for every third one."""
+    dataset = [
+        {"image_id": i, "file_name": f"{i}.jpg", "width": 1 if i % 3 == 0 else 3, "height": 2}
+        for i in range(num_images)
+    ]
+    np.random.seed(0)
+    settings = {"total_batch_size": batch_size, "num_workers": num_workers, **kwargs}
+    return build_train_loader(dataset, mapper=mapper, **settings)
+
+
+@pytest.mark.parametrize("num_workers", [0, 1, 2])
+@pytest.mark.parametrize("taken", [0, 1, 7])
+def test_a_loader_goes_on_where_another_was_left(taken, num_workers):
+    expected = list(islice(build(), 12))
+    loader = build(num_workers=num_workers)
+    first = list(islice(loader, taken))
+    assert loader.num_batches == taken
+    np.random.rand()
+    resumed = build(num_workers=num_workers)
+    resumed.num_batches = taken
+    assert first + list(islice(resumed, 12 - taken)) == expected
+    assert resumed.num_batches == 12
+
+
+def test_iterating_anew_goes_on():
+    loader = build()
+    batches = list(islice(loader, 3)) + list(islice(loader, 3))
+    assert batches == list(islice(build(), 6))
+
+
+def test_augmentations_differ_from_epoch_to_epoch():
+    samples = [x for batch in islice(build(num_images=2, batch_size=1), 20) for x in batch]
+    assert len(set(samples)) == 20
+
+
+def test_loading_draws_no_random_numbers():
+    loader = build(num_workers=1)
+    before = torch.get_rng_state(), np.random.get_state()[1].tolist(), random.getstate()
+    list(islice(loader, 3))
+    assert torch.equal(torch.get_rng_state(), before[0])
+    assert np.random.get_state()[1].tolist() == before[1] and random.getstate() == before[2]
+
+
+def test_images_of_a_batch_are_all_wide_or_all_high():
+    for batch in islice(build(batch_size=3), 30):
+        assert len({image_id % 3 == 0 for image_id, *_ in batch}) == 1
+    mixed = [
+        {image_id % 3 == 0 for image_id, *_ in batch}
+        for batch in islice(build(batch_size=3, aspect_ratio_grouping=False), 30)
+    ]
+    assert {True, False} in mixed
+
+
+def test_processes_read_different_images(monkeypatch):
+    monkeypatch.setattr(comm, "get_world_size", lambda: 2)
+    monkeypatch.setattr("detectron2.utils.comm.all_gather", lambda x: [x, x])
+    read = []
+    for rank in range(2):
+        monkeypatch.setattr(comm, "get_rank", lambda rank=rank: rank)
+        loader = build(batch_size=4, aspect_ratio_grouping=False)
+        batches = list(islice(loader, 5))
+        assert {len(batch) for batch in batches} == {2}
+        read.append([x for batch in batches for x in batch])
+    images = [[x[0] for x in samples] for samples in read]
+    # Ten images are an epoch of two processes: each image once, and then again.
+    assert sorted(images[0][:5] + images[1][:5]) == list(range(10))
+    assert not {x[1] for x in read[0]} & {x[1] for x in read[1]}
+
+
+@pytest.mark.parametrize("batch_size", [0, -2, 3])
+def test_batches_that_processes_cannot_share(monkeypatch, batch_size):
+    monkeypatch.setattr(comm, "get_world_size", lambda: 2)
+    with pytest.raises(ValueError, match=f"2 processes cannot share {batch_size} images"):
+        build(batch_size=batch_size)
+
+
+def gone(record):
+    """A mapper to which images with even numbers are not there."""
+    if record["image_id"] % 2 == 0:
+        raise FileNotFoundError(record["file_name"])
+    return record["image_id"]
+
+
+@pytest.mark.parametrize("num_workers", [0, 2])
+def test_unreadable_images_are_counted_and_replaced(log, num_workers):
+    loader = build(mapper=gone, num_workers=num_workers, max_unreadable=5)
+    images = [x for batch in islice(loader, 30) for x in batch]
+    assert set(images) == {1, 3, 5, 7, 9}
+    assert set(loader.unreadable) == {f"{i}.jpg" for i in (0, 2, 4, 6, 8)}
+    assert log.text.count("cannot be read") == 5
+    assert "4.jpg cannot be read (FileNotFoundError" in log.text
+
+
+def test_too_many_unreadable_images_end_training():
+    loader = build(mapper=gone, max_unreadable=4)
+    with pytest.raises(OSError, match=r"5 images cannot be read, with 4 allowed by .*\.jpg"):
+        list(islice(loader, 30))
+
+
+def test_workers_outlive_signals_to_all_processes():
+    def interrupted(record):
+        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGTERM)
+        signal.alarm(0)
+        return record["image_id"]
+
+    loader = build(mapper=interrupted, num_workers=1)
+    assert len(list(islice(loader, 4))) == 4

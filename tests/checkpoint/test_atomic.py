@@ -1,0 +1,75 @@
+"""Files that are written whole or not at all."""
+
+import os
+import resource
+import signal
+
+import pytest
+import torch
+
+from tood_d2.checkpoint.atomic import atomic_write, remove_unfinished
+
+
+@pytest.fixture
+def path(tmp_path):
+    path = tmp_path / "file.pth"
+    path.write_text("old")
+    return path
+
+
+def test_the_new_file_replaces_the_old_one_in_the_end(path):
+    with atomic_write(str(path), "w") as file:
+        file.write("new")
+        file.flush()
+        assert path.read_text() == "old"
+    assert path.read_text() == "new"
+    assert os.listdir(path.parent) == ["file.pth"]
+
+
+def test_a_failure_leaves_the_old_file_and_nothing_else(path):
+    with pytest.raises(ZeroDivisionError), atomic_write(str(path)) as file:
+        file.write(b"half")
+        raise ZeroDivisionError
+    assert path.read_text() == "old"
+    assert os.listdir(path.parent) == ["file.pth"]
+
+
+def test_a_missing_folder(tmp_path):
+    message = r"cannot be written \(No such file or directory\)"
+    with pytest.raises(OSError, match=message), atomic_write(str(tmp_path / "no" / "file")):
+        pass
+
+
+def test_a_full_disk(path):
+    """PyTorch's writer hides the system's error behind one of its own."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 16, limits[1]))
+        message = "cannot be written .*still whole"
+        with pytest.raises(OSError, match=message) as caught, atomic_write(str(path)) as file:
+            torch.save(torch.zeros(1 << 20), file)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert caught.value.filename == str(path)
+    assert path.read_text() == "old"
+    assert os.listdir(path.parent) == ["file.pth"]
+
+
+def test_errors_of_others_stay_what_they_are(path):
+    with pytest.raises(RuntimeError, match="shapes"), atomic_write(str(path)):
+        raise RuntimeError("shapes")
+
+
+def test_what_a_killed_process_leaves_is_removed(path):
+    pid = os.fork()
+    if pid == 0:
+        with atomic_write(str(path)) as file:
+            file.write(b"half")
+            file.flush()
+            os.kill(os.getpid(), signal.SIGKILL)
+    os.waitpid(pid, 0)
+    assert path.read_text() == "old"
+    (path.parent / "notes.tmp").write_text("somebody else's")
+    assert len(os.listdir(path.parent)) == 3
+    remove_unfinished(str(path.parent))
+    assert sorted(os.listdir(path.parent)) == ["file.pth", "notes.tmp"]
