@@ -91,7 +91,8 @@ class AccumulatingTrainer(SimpleTrainer):
 
     def after_train(self) -> None:
         super().after_train()
-        self._data_loader_iter_obj = None  # ends its workers
+        if isinstance(self.data_loader, TrainLoader):
+            self._data_loader_iter_obj = None  # ends its workers; another one goes on from there
 
     def state_dict(self) -> dict:
         state = {**super().state_dict(), "grad_scaler": self.grad_scaler.state_dict()}
