@@ -4,7 +4,7 @@ import logging
 
 from torch import Tensor, nn
 
-from detectron2.checkpoint import DetectionCheckpointer
+from ..checkpoint import SafeCheckpointer
 
 logger = logging.getLogger(__name__)
 
@@ -12,7 +12,7 @@ logger = logging.getLogger(__name__)
 _CLASS_LAYERS = ("cls_logits", "cls_score")
 
 
-class TrainingCheckpointer(DetectionCheckpointer):
+class TrainingCheckpointer(SafeCheckpointer):
     """Saves the class names, and matches those of a checkpoint that is fine-tuned.
 
     Where the names of a checkpoint and of the model differ, a class that both have keeps its
