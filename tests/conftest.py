@@ -5,6 +5,9 @@ One file for all folders: what processes are sent has to be found in the one mod
 
 import importlib.util
 import logging
+import resource
+import struct
+import zlib
 from pathlib import Path
 
 import pytest
@@ -184,6 +187,27 @@ class Steps(TrainerBase):
 def steps():
     """The class :class:`Steps`."""
     return Steps
+
+
+@pytest.fixture(scope="session")
+def huge_png():
+    """The beginning of a file of 20000 x 20000 pixels."""
+    data = b"\x89PNG\r\n\x1a\n"
+    for kind, content in (
+        (b"IHDR", struct.pack(">IIBBBBB", 20_000, 20_000, 8, 2, 0, 0, 0)),
+        (b"IDAT", zlib.compress(bytes(100))),
+    ):
+        checksum = zlib.crc32(kind + content)
+        data += struct.pack(">I", len(content)) + kind + content + struct.pack(">I", checksum)
+    return data
+
+
+@pytest.fixture
+def limited_memory():
+    """Fails a test after which the process has held 600 MB more than before."""
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    yield
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 600_000
 
 
 @pytest.fixture

@@ -35,7 +35,7 @@ def read_json(path: str) -> dict:
     """Reads a JSON file, naming it if it is broken."""
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (RecursionError, ValueError) as error:
         raise ValueError(f"{path} is not JSON: {error}") from error
 
 

@@ -34,7 +34,7 @@ def read_run(output_dir: str | Path) -> dict[str, float]:
     for line in path.read_text().splitlines():
         try:
             metrics = json.loads(line)
-        except ValueError as error:
+        except (RecursionError, ValueError) as error:
             raise ValueError(f"{path} has a broken line: {error}") from error
         if "bbox/AP" in metrics:
             evaluation = metrics
@@ -54,7 +54,7 @@ def _read_alignment(path: Path) -> dict[str, float]:
     try:
         summary = json.loads(path.read_text())
         return {name: summary[key] for key, name in ALIGNMENT.items() if summary[key] is not None}
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, RecursionError, TypeError, ValueError) as error:
         raise ValueError(f"{path} is not what analyze_alignment.py writes: {error!r}") from error
 
 

@@ -89,9 +89,10 @@ def test_missing_files_are_named(write, tmp_path):
 
 def test_not_json(write, tmp_path):
     json_file, images = write()
-    (tmp_path / "text.json").write_text("{not json")
-    with pytest.raises(ValueError, match="text.json is not JSON"):
-        register_coco_json(str(tmp_path / "text.json"), images)
+    for text in ("{not json", "[" * 100_000):
+        (tmp_path / "text.json").write_text(text)
+        with pytest.raises(ValueError, match="text.json is not JSON"):
+            register_coco_json(str(tmp_path / "text.json"), images)
 
 
 def box(id_, *bbox):

@@ -368,7 +368,7 @@ class TestYolo:
         self.write(data_yaml.parent, train="list.txt")
         with pytest.raises(FileNotFoundError, match=r"list\.txt, line 2: c\.jpg"):
             convert_yolo(data_yaml)
-        for text, message in (("a: [", "is not YAML"), ("- 1", "should have 'names'")):
+        for text, message in (("a: [", "no plain YAML"), ("- 1", "should have keys")):
             data_yaml.write_text(text)
             with pytest.raises(ValueError, match=message):
                 convert_yolo(data_yaml)

@@ -59,6 +59,12 @@ class TestImageFiles:
         assert [x["id"] for x in fixed["annotations"]] == [1]
         assert ["image 20" in changes[0], "annotation 5" in changes[1]] == [True, True]
 
+    def test_more_pixels_than_memory(self, content, images, huge_png):
+        (images / "b.png").write_bytes(huge_png)
+        problem = only(self.check(content, images))
+        assert (problem.kind, problem.fatal) == ("unreadable-image", True)
+        assert "400000000 pixels" in problem.message
+
     def test_truncated_jpeg(self, content, images):
         Image.effect_noise((64, 48), 50).save(images / "b.jpg")
         (images / "b.jpg").write_bytes((images / "b.jpg").read_bytes()[:-200])

@@ -43,18 +43,20 @@ def run(model_options, tmp_path):
     return _run
 
 
-def test_good_and_broken_images(run, shapes, tmp_path):
+def test_good_and_broken_images(run, shapes, tmp_path, huge_png):
     (tmp_path / "broken.jpg").write_bytes(b"no image")
+    (tmp_path / "huge.png").write_bytes(huge_png)
     (tmp_path / "sub").mkdir()
     first = sorted((shapes / "val").iterdir())[0]
     same_name = tmp_path / "sub" / first.name
     same_name.write_bytes(first.read_bytes())
     result = run(
-        "--input", f"{shapes}/val", "broken.jpg", "sub/*", "--confidence-threshold", "0.4",
-        "--output", "pictures",
+        "--input", f"{shapes}/val", "broken.jpg", "huge.png", "sub/*",
+        "--confidence-threshold", "0.4", "--output", "pictures",
     )  # fmt: skip
     assert result.returncode == 1, result.stderr
     assert "broken.jpg: not readable, skipped" in result.stdout + result.stderr
+    assert "huge.png: not readable, skipped (Image size (400000000" in result.stdout + result.stderr
     assert "in 4 images, drawn in pictures" in result.stdout
     pictures = {path.name: cv2.imread(str(path)) for path in (tmp_path / "pictures").iterdir()}
     assert len(pictures) == 4  # three of the folder, one of the same name as the first

@@ -245,6 +245,8 @@ class TestMisuse:
         fails("--short-edge", "check", json_file, images, "--short-edge", 0)
         (tmp_path / "y.json").write_text("{no json")
         fails("y.json is not JSON", "check", tmp_path / "y.json", images)
+        (tmp_path / "y.json").write_text("[" * 100_000)
+        fails("y.json is not JSON", "check", tmp_path / "y.json", images)
         (tmp_path / "y.json").write_bytes(b"\xff\xfe\x00")
         fails("y.json is not JSON", "check", tmp_path / "y.json", images)
 

@@ -1,5 +1,6 @@
 from .catalog import OFFICIAL_MODELS, TRAINED_MODELS, save_weights
-from .file import load_class_names, load_state_dict
+from .checkpointer import SafeCheckpointer
+from .file import load_class_names, load_state_dict, read_checkpoint
 from .official import (
     convert_official_state_dict,
     convert_to_official_state_dict,
@@ -9,6 +10,7 @@ from .torchvision import convert_torchvision_state_dict
 
 __all__ = [
     "OFFICIAL_MODELS",
+    "SafeCheckpointer",
     "TRAINED_MODELS",
     "convert_official_state_dict",
     "convert_to_official_state_dict",
@@ -16,5 +18,6 @@ __all__ = [
     "load_class_names",
     "load_official_checkpoint",
     "load_state_dict",
+    "read_checkpoint",
     "save_weights",
 ]

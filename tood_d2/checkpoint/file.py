@@ -1,30 +1,59 @@
 """Reading of weights from files, without executing anything in them."""
 
+import os
+
+import numpy as np
 import torch
 from torch import Tensor
+
+from .restricted_pickle import load_pickle
+from .torch_file import load_torch_file
+
+
+def read_checkpoint(path: str | os.PathLike) -> dict:
+    """Reads any checkpoint file, which may come from a stranger.
+
+    Args:
+        path: of a ``.safetensors`` file, of a ``.pkl`` file of Detectron2's zoo, Detectron or
+            Caffe2, or of a ``torch.save`` file.
+
+    Returns:
+        Its content: plain values, tensors on the CPU and NumPy arrays.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if it is none of these, or holds other objects.
+    """
+    extension = os.path.splitext(path)[1]
+    if extension == ".safetensors":
+        return _load_safetensors(path)
+    checkpoint = load_pickle(path) if extension == ".pkl" else load_torch_file(path)
+    if not isinstance(checkpoint, dict):
+        raise ValueError("holds no state dict")
+    return checkpoint
 
 
 def load_state_dict(path: str) -> dict[str, Tensor]:
     """Reads the weights in a file.
 
     Args:
-        path: of a ``.safetensors`` file, or of a ``torch.save`` file that holds a state dict,
-            by itself or under the key "state_dict" (MMDetection) or "model" (Detectron2).
+        path: see :func:`read_checkpoint`. The state dict is all that the file holds, or under the
+            key "state_dict" (MMDetection) or "model" (Detectron2).
 
     Raises:
-        ValueError: if the file is none of these, or holds objects other than tensors and
-            plain types.
+        FileNotFoundError, ValueError: see :func:`read_checkpoint`. ValueError as well if there
+            are no weights.
     """
-    if str(path).endswith(".safetensors"):
-        return _load_safetensors(path)
-    checkpoint = _load(path)
+    checkpoint = read_checkpoint(path)
     state_dict = checkpoint
     for key in ("state_dict", "model"):
-        if isinstance(checkpoint, dict) and isinstance(checkpoint.get(key), dict):
+        if isinstance(checkpoint.get(key), dict):
             state_dict = checkpoint[key]
-    if not isinstance(state_dict, dict):
-        raise ValueError("holds no state dict")
-    tensors = {name: x for name, x in state_dict.items() if isinstance(x, Tensor)}
+    tensors = {
+        name: torch.as_tensor(x)
+        for name, x in state_dict.items()
+        if isinstance(x, Tensor | np.ndarray)
+    }
     if not tensors:
         raise ValueError("holds no weights")
     return tensors
@@ -34,15 +63,15 @@ def load_class_names(path: str) -> list[str]:
     """Reads the names of the classes that the weights in a file were trained for.
 
     Args:
-        path: see :func:`load_state_dict`.
+        path: see :func:`read_checkpoint`.
 
     Returns:
         The names in the order of the classes; empty if the file does not tell.
 
     Raises:
-        ValueError: see :func:`load_state_dict`.
+        FileNotFoundError, ValueError: see :func:`read_checkpoint`.
     """
-    checkpoint = {} if str(path).endswith(".safetensors") else _load(path)
+    checkpoint = read_checkpoint(path)
     for keys in (("class_names",), ("meta", "CLASSES"), ("meta", "dataset_meta", "classes")):
         names = checkpoint
         for key in keys:
@@ -52,19 +81,7 @@ def load_class_names(path: str) -> list[str]:
     return []
 
 
-def _load(path: str):
-    try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except OSError:
-        raise
-    except Exception as error:  # the unpickler fails on broken files in many ways
-        raise ValueError(
-            "no checkpoint, or one with objects other than tensors and plain types, which are "
-            "not loaded for safety. If you trust it, save its weights to a file of their own"
-        ) from error
-
-
-def _load_safetensors(path: str) -> dict[str, Tensor]:
+def _load_safetensors(path: str | os.PathLike) -> dict[str, Tensor]:
     try:
         from safetensors import SafetensorError
         from safetensors.torch import load_file

@@ -5,11 +5,10 @@ import os
 import re
 import zipfile
 
-import torch
-
 from detectron2.utils.file_io import PathManager
 
 from .atomic import atomic_write
+from .file import read_checkpoint
 
 logger = logging.getLogger(__name__)
 
@@ -90,5 +89,4 @@ def is_whole(path: str) -> bool:
 
 def saved_seed(path: str) -> int | None:
     """The seed of the run that a checkpoint is of, None if it does not tell."""
-    path = PathManager.get_local_path(path)
-    return torch.load(path, map_location="cpu", weights_only=True, mmap=True).get("seed")
+    return read_checkpoint(PathManager.get_local_path(path)).get("seed")

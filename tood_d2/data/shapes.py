@@ -100,7 +100,7 @@ def polygon_mask(polygon: np.ndarray, height: int, width: int) -> np.ndarray:
 def _recorded_info(output_dir: Path) -> dict | None:
     try:
         return json.loads((output_dir / "train.json").read_text())["info"]
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, RecursionError, ValueError, KeyError, TypeError):
         return None
 
 

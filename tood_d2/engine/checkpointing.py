@@ -3,15 +3,16 @@
 from omegaconf import DictConfig
 from torch import nn
 
-from detectron2.checkpoint import DetectionCheckpointer
 from detectron2.config import CfgNode
+
+from ..checkpoint import SafeCheckpointer
 
 
 class _IncompatibleWeights(ValueError):
     """Parameters that a checkpoint lacks or has in another shape."""
 
 
-class _CompleteCheckpointer(DetectionCheckpointer):
+class _CompleteCheckpointer(SafeCheckpointer):
     def _log_incompatible_keys(self, incompatible):
         super()._log_incompatible_keys(incompatible)
         misshapen = [name for name, *_ in incompatible.incorrect_shapes]

@@ -3,7 +3,6 @@
 import difflib
 import logging
 import os
-import re
 from functools import reduce
 
 import torch
@@ -13,6 +12,8 @@ from detectron2.config import CfgNode, LazyConfig, get_cfg, instantiate
 from detectron2.modeling import build_model as build_model_from_cfg_node
 
 from ..config import add_tood_config
+from ..safe_yaml import read_yaml
+from .yaml_config import create_lazy_config, is_lazy_config, merge_yaml
 
 logger = logging.getLogger(__name__)
 
@@ -24,18 +25,20 @@ def load_config(path: str, overrides: list[str] | None = None) -> CfgNode | Dict
 
     Args:
         path: a ``.py`` (LazyConfig) or ``.yaml`` file. A YAML file with a top-level key
-            ``model`` is a dumped LazyConfig.
+            ``model`` is a dumped LazyConfig. A ``.py`` file is a program, which is executed; a
+            YAML file may come from a stranger.
         overrides: ``["key=value", ...]`` for LazyConfig, ``["KEY", "value", ...]`` for YAML.
 
     Raises:
         FileNotFoundError: if there is no such file.
-        ValueError: if an override is malformed or its key unknown.
+        ValueError: if an override is malformed or its key unknown, or a YAML file is refused.
     """
     if not os.path.isfile(path):
         raise FileNotFoundError(f"{path!r}: no such config file (--config-file)")
     overrides = list(overrides or ())
-    if path.endswith(".py") or _is_dumped_lazy_config(path):
-        cfg = LazyConfig.load(path)
+    content = None if path.endswith(".py") else read_yaml(path)
+    if content is None or is_lazy_config(content):
+        cfg = create_lazy_config(content, path) if content else LazyConfig.load(path)
         for override in overrides:
             _check_override(cfg, override)
         cfg = LazyConfig.apply_overrides(cfg, overrides)
@@ -43,18 +46,13 @@ def load_config(path: str, overrides: list[str] | None = None) -> CfgNode | Dict
     else:
         cfg = get_cfg()
         add_tood_config(cfg)
-        cfg.merge_from_file(path)
+        merge_yaml(cfg, content, path)
         try:
             cfg.merge_from_list(overrides)
         except (AssertionError, KeyError) as error:
             raise ValueError(f"cannot override {' '.join(overrides)!r}: {error}") from error
         cfg.MODEL.DEVICE = _available(cfg.MODEL.DEVICE)
     return cfg
-
-
-def _is_dumped_lazy_config(path: str) -> bool:
-    with open(path) as f:
-        return re.search(r"^model:", f.read(), re.MULTILINE) is not None
 
 
 def _check_override(cfg: DictConfig, override: str) -> None:

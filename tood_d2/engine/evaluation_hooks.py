@@ -15,6 +15,7 @@ from detectron2.engine import HookBase
 from detectron2.utils import comm
 from detectron2.utils.events import EventStorage
 
+from ..checkpoint import read_checkpoint
 from ..visualization.predictions import draw_predictions
 from .training_checkpointer import TrainingCheckpointer, WeightsCheckpointer
 
@@ -185,7 +186,7 @@ class BestCheckpoint(AtEvaluation):
     def before_train(self):
         path = os.path.join(self.checkpointer.save_dir, f"{self.FILE}.pth")
         if self.trainer.start_iter > 0 and os.path.isfile(path):
-            saved = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+            saved = read_checkpoint(path)
             if saved.get("metric") == self.metric:
                 self.best, self.best_iter = saved["best"], saved["iteration"]
 

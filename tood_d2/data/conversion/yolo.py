@@ -3,8 +3,7 @@
 import os
 from pathlib import Path
 
-import yaml
-
+from ...safe_yaml import read_yaml
 from .labelled_images import (
     Conversion,
     LabelledImage,
@@ -41,12 +40,7 @@ def convert_yolo(data_yaml: str | Path, progress: Progress = iter) -> Conversion
     data_yaml = Path(data_yaml)
     if not data_yaml.is_file():
         raise FileNotFoundError(f"{data_yaml}: no such file")
-    try:
-        config = yaml.safe_load(data_yaml.read_text())
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ValueError(f"{data_yaml} is not YAML: {error}") from error
-    if not isinstance(config, dict):
-        raise ValueError(f"{data_yaml} should have 'names', 'train' and 'val', has {config!r}")
+    config = read_yaml(data_yaml)
     names = _class_names(config, data_yaml)
     root = data_yaml.parent / str(config.get("path") or "")
     splits = {
