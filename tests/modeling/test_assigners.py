@@ -469,3 +469,13 @@ def test_no_tensor_has_all_pairs(kind, monkeypatch):
             )
     # Four coordinates or sides of 13 candidates for each object, or four buffers.
     assert largest.numel <= num_objects * 13 * 4
+
+
+def test_atss_with_equal_ious():
+    # Every candidate's IoU is the mean, and the deviation is 0. The sum of three IoUs is rounded.
+    steps = torch.arange(3) * 0.25 - 0.25
+    anchors = torch.stack((steps, torch.zeros(3), steps + 64, torch.full((3,), 64.0)), dim=1)
+    for side in torch.arange(7.0, 9.0, 0.1).tolist():
+        gt = torch.tensor([[32 - side / 2, 32 - side / 2, 32 + side / 2, 32 + side / 2]])
+        matched_idxs = ATSSAssigner(9)([Boxes(anchors)], Boxes(gt))
+        assert matched_idxs.tolist() == [0, 0, 0], side

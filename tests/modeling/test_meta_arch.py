@@ -384,3 +384,9 @@ class TestInference:
         (result,) = tiny_tood().eval()([{"image": torch.zeros(3, 32, 32)}])
         assert result["instances"].pred_boxes.tensor.shape == (0, 4)
         assert len(result["instances"].scores) == len(result["instances"].pred_classes) == 0
+
+
+@pytest.mark.parametrize("gamma", [-1.0, 0.5, float("nan")])
+def test_exponents_with_infinite_gradients(tiny_tood, gamma):
+    with pytest.raises(ValueError, match=f"FOCAL_LOSS_GAMMA.*not {gamma}"):
+        tiny_tood(focal_loss_gamma=gamma)

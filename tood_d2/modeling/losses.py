@@ -36,7 +36,7 @@ def task_aligned_focal_loss(logits: Tensor, targets: Tensor, gamma: float = 2.0)
         logits: any shape.
         targets: y, of the same shape, in [0, 1]; the normalised alignment metric for the
             class of a positive anchor, else 0.
-        gamma: focusing exponent.
+        gamma: focusing exponent, 0 or at least 1: between, the gradient is infinite at y = p.
     """
     logits = logits.float()
     loss = F.binary_cross_entropy_with_logits(logits, targets, reduction="none")

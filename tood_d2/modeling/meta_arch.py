@@ -101,6 +101,11 @@ class TOOD(DenseDetector):
         self.initial_assigner = initial_assigner
         self.initial_phase_iters = initial_phase_iters
         self.focal_loss_alpha = focal_loss_alpha
+        if focal_loss_gamma != 0 and not focal_loss_gamma >= 1:
+            raise ValueError(
+                "focal_loss_gamma or MODEL.TOOD.FOCAL_LOSS_GAMMA (YAML) should be 0 or at least 1, "
+                f"not {focal_loss_gamma}: the gradient would be infinite"
+            )
         self.focal_loss_gamma = focal_loss_gamma
         self.box_loss_weight = box_loss_weight
         self.test_score_thresh = test_score_thresh

@@ -66,6 +66,8 @@ class ATSSAssigner:
         near = valid[anchor_idxs]  # all, but for levels with less than topk anchors
         number = near.sum(dim=1, keepdim=True)
         mean = (ious * near).sum(dim=1, keepdim=True) / number
+        # Rounding must not lift the mean of equal IoUs above all of them.
+        mean = mean.minimum((ious * near).amax(dim=1, keepdim=True))
         variance = ((ious - mean).square() * near).sum(dim=1, keepdim=True) / (number - 1)
         std = torch.where(number > 1, variance, 0).sqrt()
         # ... and that are inside the box.

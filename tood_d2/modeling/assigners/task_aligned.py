@@ -62,7 +62,7 @@ class TaskAlignedAssigner:
         """
         if len(gt_boxes) == 0 or len(anchors) == 0:
             matched_idxs = gt_classes.new_full((len(anchors),), BACKGROUND)
-            return matched_idxs, pred_scores.new_zeros(len(anchors))
+            return matched_idxs, anchors.tensor.new_zeros(len(anchors))
 
         scores = pred_scores.T.to(anchors.tensor.dtype)  # (K, R)
         if len(gt_boxes) > len(scores):
