@@ -179,7 +179,7 @@ class TaskAlignedHead(DenseHead):
         alignments = {name: part for name, part in alignments.items() if part is not None}
         kernels = [self.cls_decomposition.kernel(pooled), self.box_decomposition.kernel(pooled)]
         for conv, *_ in alignments.values():
-            kernels.append(conv.weight.flatten(1).expand(len(pooled), -1, -1))
+            kernels.append(conv.weight.flatten(1).expand(pooled.shape[0], -1, -1))
         mixed = mix_layers(layers, torch.cat(kernels, dim=1))
         cls_feature, box_feature, *reduced = mixed.split([x.shape[1] for x in kernels], dim=1)
         maps = dict.fromkeys(("alignment_logits", "offsets"))

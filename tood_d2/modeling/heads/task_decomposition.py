@@ -41,9 +41,9 @@ class TaskDecomposition(nn.Module):
         Returns:
             (N, C, L * C).
         """
-        weights = self.layer_attention(pooled).flatten(1)  # (N, L)
-        kernel = self.reduction.weight.flatten(1)
-        return kernel * weights.repeat_interleave(len(kernel), dim=1)[:, None]
+        weights = self.layer_attention(pooled).transpose(1, 2)  # (N, 1, L, 1)
+        channels = self.reduction.out_channels
+        return (self.reduction.weight.view(channels, -1, channels) * weights).flatten(2)
 
     def activate(self, reduced: Tensor) -> Tensor:
         """What follows the reduction's kernel: bias, norm and ReLU of (N, C, H, W)."""
