@@ -2,8 +2,10 @@ from collections import Counter
 from itertools import islice
 
 import pytest
+from PIL import Image
 
-from tood_d2.data import build_train_loader
+from detectron2.data.detection_utils import read_image
+from tood_d2.data import build_test_loader, build_train_loader
 
 # Every image has class 0, the last one also class 1, whose frequency is 1/4.
 CLASSES = [[0], [0], [0, 0], [0, 1]]
@@ -40,3 +42,27 @@ def test_images_with_rare_classes_are_repeated():
 def test_no_class_is_rare():
     # sqrt(0.2 / (1/4)) is less than 1.
     assert count_images(8, repeat_threshold=0.2) == {0: 2, 1: 2, 2: 2, 3: 2}
+
+
+@pytest.mark.parametrize("num_workers", [0, 1])
+def test_errors_of_test_data_name_the_image(tmp_path, num_workers):
+    record = {"file_name": f"{tmp_path}/a.png", "width": 9, "height": 9}
+    (tmp_path / "a.png").write_text("no image")
+    loader = build_test_loader([record], mapper=read, num_workers=num_workers)
+    with pytest.raises(ValueError, match="a.png: UnidentifiedImageError: cannot identify"):
+        next(iter(loader))
+
+
+def read(record):
+    return read_image(record["file_name"])
+
+
+def fail(record):
+    raise KeyError("annotations")
+
+
+def test_errors_of_the_mapper_name_the_image(tmp_path):
+    Image.new("RGB", (9, 9)).save(tmp_path / "a.png")
+    record = {"file_name": f"{tmp_path}/a.png", "width": 9, "height": 9}
+    with pytest.raises(ValueError, match="a.png: the mapper fails on this image: 'annotations'"):
+        next(iter(build_test_loader([record], mapper=fail)))

@@ -26,7 +26,7 @@ def _check(json_file: str, image_root: str) -> None:
     with open(json_file) as f:
         try:
             content = json.load(f)
-        except ValueError as error:
+        except (RecursionError, ValueError) as error:
             raise ValueError(f"{json_file} is not JSON: {error}") from error
     # Whether there is a box to train on is asked when it is known that the data are for training.
     problems = check_annotations(content, json_file, training=False)

@@ -1,9 +1,11 @@
 """Configs of both kinds: Detectron2's CfgNode (YAML) and LazyConfig (Python)."""
 
+import contextlib
 import difflib
 import logging
 import os
 import re
+from collections.abc import Iterator
 from functools import reduce
 
 import torch
@@ -13,8 +15,11 @@ from detectron2.config import CfgNode, LazyConfig, get_cfg, instantiate
 from detectron2.modeling import build_model as build_model_from_cfg_node
 
 from ..config import add_tood_config
+from .errors import describe
 
 logger = logging.getLogger(__name__)
+
+_NEEDED = ("model", "train.device")  # in a LazyConfig
 
 
 def load_config(path: str, overrides: list[str] | None = None) -> CfgNode | DictConfig:
@@ -29,13 +34,19 @@ def load_config(path: str, overrides: list[str] | None = None) -> CfgNode | Dict
 
     Raises:
         FileNotFoundError: if there is no such file.
-        ValueError: if an override is malformed or its key unknown.
+        ValueError: if the file fails, or an override is malformed or its key unknown.
     """
     if not os.path.isfile(path):
         raise FileNotFoundError(f"{path!r}: no such config file (--config-file)")
     overrides = list(overrides or ())
+    if not path.endswith((".py", ".yaml", ".yml")):
+        raise ValueError(f"{path}: a config ends in .py or .yaml (--config-file)")
     if path.endswith(".py") or _is_dumped_lazy_config(path):
-        cfg = LazyConfig.load(path)
+        with _errors_of(path):
+            cfg = LazyConfig.load(path)
+        missing = [x for x in _NEEDED if OmegaConf.select(cfg, x) is None]
+        if missing:
+            raise ValueError(f"{path}: has no {', '.join(missing)}")
         for override in overrides:
             _check_override(cfg, override)
         cfg = LazyConfig.apply_overrides(cfg, overrides)
@@ -43,7 +54,8 @@ def load_config(path: str, overrides: list[str] | None = None) -> CfgNode | Dict
     else:
         cfg = get_cfg()
         add_tood_config(cfg)
-        cfg.merge_from_file(path)
+        with _errors_of(path):
+            cfg.merge_from_file(path)
         try:
             cfg.merge_from_list(overrides)
         except (AssertionError, KeyError) as error:
@@ -52,8 +64,18 @@ def load_config(path: str, overrides: list[str] | None = None) -> CfgNode | Dict
     return cfg
 
 
+@contextlib.contextmanager
+def _errors_of(path: str) -> Iterator[None]:
+    """Names the file in errors of any kind, as a config is a program."""
+    try:
+        yield
+    except Exception as error:
+        cause = error.__cause__ if isinstance(error, SyntaxError) else None
+        raise ValueError(f"{path}: {describe(cause or error)}") from error
+
+
 def _is_dumped_lazy_config(path: str) -> bool:
-    with open(path) as f:
+    with _errors_of(path), open(path) as f:
         return re.search(r"^model:", f.read(), re.MULTILINE) is not None
 
 
