@@ -21,6 +21,7 @@ from detectron2.utils.logger import setup_logger
 from detectron2.utils.visualizer import ColorMode, Visualizer
 from tood_d2 import model_zoo
 from tood_d2.engine import Predictor, load_config
+from tood_d2.engine.errors import short_errors
 from tood_d2.inference import DTYPES
 
 DEFAULT_MODEL = "tood_R_50_FPN_1x"
@@ -96,9 +97,11 @@ def main() -> int:
         help="config overrides: train.init_checkpoint=FILE, or MODEL.WEIGHTS FILE for YAML",
     )
     args = parser.parse_args()
+    if not 0 <= args.confidence_threshold <= 1:
+        parser.error(f"--confidence-threshold {args.confidence_threshold}: scores are from 0 to 1")
     logger = setup_logger(name="tood_d2")
     setup_logger(name="fvcore")
-    try:
+    with short_errors(parser.prog):
         paths = find_images(args.input)
         os.makedirs(args.output, exist_ok=True)
         config, opts = args.config_file, args.opts
@@ -106,13 +109,10 @@ def main() -> int:
             config = model_zoo.get_config_file(DEFAULT_MODEL)
             opts = [f"train.init_checkpoint=tood://{DEFAULT_MODEL}", *opts]
         predictor = Predictor(load_config(config, opts), optimize=DTYPES.get(args.optimize))
-    except (OSError, ValueError) as error:
-        print(f"{parser.prog}: {error}", file=sys.stderr)
-        return 2
 
     num_skipped = num_drawn = 0
     for path, output in zip(
-        tqdm(paths, unit="image"), output_paths(paths, args.output), strict=True
+        tqdm(paths, unit="image", disable=None), output_paths(paths, args.output), strict=True
     ):
         try:
             image = read_image(path, format="BGR")

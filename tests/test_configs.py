@@ -193,6 +193,7 @@ def find_mapper(loader):
         if hasattr(seen, "mapper"):
             return seen.mapper
         if hasattr(seen, "_map_func"):
-            return seen._map_func._obj if hasattr(seen._map_func, "_obj") else seen._map_func
+            found = getattr(seen._map_func, "_obj", seen._map_func)
+            return getattr(found, "mapper", found)
         seen = seen.dataset
     raise AssertionError("no mapper found")

@@ -13,13 +13,13 @@ from collections.abc import Iterable
 
 import torch
 from matplotlib.figure import Figure
-from omegaconf.errors import OmegaConfBaseException
 from torch import nn
 from tqdm import tqdm
 
 from detectron2.data import build_detection_test_loader
 from detectron2.utils.logger import setup_logger
 from tood_d2.engine import annotated_test_data, build_model, load_config, load_weights
+from tood_d2.engine.errors import short_errors
 from tood_d2.evaluation import AlignmentEvaluator, check_supported, dense_predictions
 
 COLUMNS = {
@@ -97,12 +97,9 @@ def main() -> int:
     args = parser.parse_args()
     for name in ("fvcore", "tood_d2"):
         setup_logger(name=name)
-    try:
+    with short_errors(parser.prog):
         os.makedirs(args.output, exist_ok=True)
         model, loader = load(args.config_file, args.opts)
-    except (KeyError, OSError, OmegaConfBaseException, TypeError, ValueError) as error:
-        print(f"{parser.prog}: {error}", file=sys.stderr)
-        return 2
     evaluator = analyze(model, loader)
     summary = evaluator.summarize()
     with open(os.path.join(args.output, "alignment.json"), "w") as f:

@@ -54,6 +54,7 @@ from tood_d2.benchmarking import (
     num_steps,
     summarize,
 )
+from tood_d2.engine.errors import short_errors
 
 COMMANDS = {
     "inference": "from images to detections",
@@ -244,11 +245,8 @@ def main() -> int:
     logging.basicConfig(format="%(message)s")
     # The device is the one of --device, whatever the config says.
     logging.getLogger("tood_d2.engine.config").setLevel(logging.ERROR)
-    try:
+    with short_errors(parser.prog):
         return run(args)
-    except (OSError, ValueError) as error:
-        print(f"{parser.prog}: {error}", file=sys.stderr)
-        return 2
 
 
 if __name__ == "__main__":

@@ -26,6 +26,7 @@ from tood_d2.checkpoint import (
     save_weights,
 )
 from tood_d2.engine import build_model, load_config
+from tood_d2.engine.errors import short_errors
 
 
 def convert_to_tood(state_dict: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -48,7 +49,7 @@ def save(state_dict: dict[str, Tensor], path: str, target: str, class_names: lis
         torch.save({"meta": {"CLASSES": class_names}, "state_dict": state_dict}, path)
 
 
-def main() -> int | str:
+def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -59,7 +60,7 @@ def main() -> int | str:
         "--config-file", help="check that the weights fit this config's model, to the last one"
     )
     args = parser.parse_args()
-    try:
+    with short_errors(f"{parser.prog}: {args.input}"):
         path = PathManager.get_local_path(args.input)
         state_dict, class_names = convert_to_tood(load_state_dict(path)), load_class_names(path)
         if args.config_file:
@@ -69,8 +70,6 @@ def main() -> int | str:
             state_dict = convert_to_official_state_dict(state_dict, args.to)
         os.makedirs(os.path.dirname(os.path.abspath(args.output)), exist_ok=True)
         save(state_dict, args.output, args.to, class_names)
-    except (ImportError, OSError, RuntimeError, ValueError) as error:
-        return f"{parser.prog}: {args.input}: {error}"
     print(f"wrote {args.output}: {len(state_dict)} tensors")
     return 0
 

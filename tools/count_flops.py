@@ -13,6 +13,7 @@ import torch
 from detectron2.utils.analysis import FlopCountAnalysis
 from tood_d2 import model_zoo
 from tood_d2.engine import build_model, load_config
+from tood_d2.engine.errors import short_errors
 
 
 def deform_conv_flops(inputs, outputs) -> int:
@@ -41,9 +42,10 @@ def main() -> None:
     parser.add_argument("--size", nargs=2, type=int, default=(800, 1280), metavar=("H", "W"))
     args = parser.parse_args()
     print("| model | parameters | GFLOPs | of these, head |\n|---|---|---|---|")
-    for name in args.names or model_zoo.list_names():
-        parameters, total, head = count(name, *args.size)
-        print(f"| {name} | {parameters:,} | {total:.2f} | {head:.2f} |", flush=True)
+    with short_errors(parser.prog):
+        for name in args.names or model_zoo.list_names():
+            parameters, total, head = count(name, *args.size)
+            print(f"| {name} | {parameters:,} | {total:.2f} | {head:.2f} |", flush=True)
 
 
 if __name__ == "__main__":

@@ -25,6 +25,7 @@ from tood_d2.data.conversion import convert_voc, convert_yolo
 from tood_d2.data.fixing import fix
 from tood_d2.data.image_checking import check_images
 from tood_d2.data.suitability import check_against, check_matching
+from tood_d2.engine.errors import short_errors
 from tood_d2.visualization.dataset_figures import draw_dataset
 
 COCO_AREAS = (32**2, 96**2)  # up to which objects are small and medium, in square pixels
@@ -220,11 +221,8 @@ def main() -> int:
     parser = _parser()
     args = parser.parse_args()
     logging.basicConfig(format="%(message)s")
-    try:
+    with short_errors(parser.prog):
         return args.run(args)
-    except (OSError, ValueError) as error:
-        print(f"{parser.prog}: {error}", file=sys.stderr)
-        return 2
 
 
 if __name__ == "__main__":

@@ -5,19 +5,18 @@ import argparse
 import sys
 
 from tood_d2.data.shapes import make_shapes
+from tood_d2.engine.errors import short_errors
 
 
-def main() -> int | str:
+def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("output_dir", help="folder to create")
     parser.add_argument("--num-train", type=int, default=300, help="training images (300)")
     parser.add_argument("--num-val", type=int, default=60, help="validation images (60)")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
-    try:
+    with short_errors(parser.prog):
         made = make_shapes(args.output_dir, args.num_train, args.num_val, args.seed)
-    except (OSError, ValueError) as error:
-        return f"make_shapes.py: {error}"
     print(f"{args.output_dir}: " + ("made." if made else "already there, nothing to do."))
     return 0
 

@@ -72,7 +72,7 @@ def format_table(runs: dict[str, dict[str, float]]) -> str:
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
-def main() -> int | str:
+def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -82,12 +82,14 @@ def main() -> int | str:
     try:
         runs = {path: read_run(path) for path in args.output_dirs}
     except (OSError, ValueError) as error:
-        return f"{parser.prog}: {error}"
+        print(f"{parser.prog}: {error}", file=sys.stderr)
+        return 2
     print(format_table(runs))
     mean_ap = statistics.mean(run["AP"] for run in runs.values())
     # NaN, the AP of no objects at all, is not at least anything.
     if args.at_least is not None and not mean_ap >= args.at_least:
-        return f"{parser.prog}: AP {mean_ap:.1f} is below {args.at_least:g}"
+        print(f"{parser.prog}: AP {mean_ap:.1f} is below {args.at_least:g}", file=sys.stderr)
+        return 1
     return 0
 
 

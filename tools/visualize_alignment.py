@@ -13,7 +13,6 @@ from itertools import islice
 from typing import NamedTuple
 
 import numpy as np
-from omegaconf.errors import OmegaConfBaseException
 from torch import nn
 from tqdm import tqdm
 
@@ -28,6 +27,7 @@ from tood_d2.engine import (
     load_config,
     load_weights,
 )
+from tood_d2.engine.errors import short_errors
 from tood_d2.evaluation import check_supported, dense_predictions
 from tood_d2.modeling import TaskAlignedHead
 from tood_d2.visualization import (
@@ -179,7 +179,7 @@ def main() -> int:
         parser.error("--other-opts needs --other-config-file")
     for name in ("fvcore", "tood_d2"):
         setup_logger(name=name)
-    try:
+    with short_errors(parser.prog):
         os.makedirs(args.output, exist_ok=True)
         detectors = [load(args.config_file, args.opts)]
         objects = choose_objects(detectors[0], args.image_ids, args.objects)
@@ -188,9 +188,6 @@ def main() -> int:
         if args.other_config_file is not None:
             detectors.append(load(args.other_config_file, args.other_opts))
             check_same_objects(*detectors, objects)
-    except (KeyError, OSError, OmegaConfBaseException, TypeError, ValueError) as error:
-        print(f"{parser.prog}: {error}", file=sys.stderr)
-        return 2
     draw(detectors, objects, args.output, args.internals)
     print(f"{sum(map(len, objects.values()))} objects, drawn in {args.output}")
     return 0

@@ -7,9 +7,11 @@ from itertools import islice
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
+from detectron2.data.detection_utils import read_image
 from detectron2.utils import comm
-from tood_d2.data import build_train_loader
+from tood_d2.data import build_test_loader, build_train_loader
 
 # Every image has class 0, the last one also class 1, whose frequency is 1/4.
 CLASSES = [[0], [0], [0, 0], [0, 1]]
@@ -167,3 +169,27 @@ def test_workers_outlive_signals_to_all_processes():
 
     loader = build(mapper=interrupted, num_workers=1)
     assert len(list(islice(loader, 4))) == 4
+
+
+@pytest.mark.parametrize("num_workers", [0, 1])
+def test_errors_of_test_data_name_the_image(tmp_path, num_workers):
+    record = {"file_name": f"{tmp_path}/a.png", "width": 9, "height": 9}
+    (tmp_path / "a.png").write_text("no image")
+    loader = build_test_loader([record], mapper=read, num_workers=num_workers)
+    with pytest.raises(ValueError, match="a.png: UnidentifiedImageError: cannot identify"):
+        next(iter(loader))
+
+
+def read(record):
+    return read_image(record["file_name"])
+
+
+def fail(record):
+    raise KeyError("annotations")
+
+
+def test_errors_of_the_mapper_name_the_image(tmp_path):
+    Image.new("RGB", (9, 9)).save(tmp_path / "a.png")
+    record = {"file_name": f"{tmp_path}/a.png", "width": 9, "height": 9}
+    with pytest.raises(ValueError, match="a.png: the mapper fails on this image: 'annotations'"):
+        next(iter(build_test_loader([record], mapper=fail)))

@@ -202,15 +202,15 @@ def test_command(tmp_path, monkeypatch, capsys):
         monkeypatch.setattr(sys, "argv", ["make_shapes.py", *arguments])
         with pytest.raises(SystemExit) as stop:
             runpy.run_path(str(ROOT / "tools" / "make_shapes.py"), run_name="__main__")
-        return stop.value.code, capsys.readouterr().out
+        return stop.value.code, *capsys.readouterr()
 
     folder = str(tmp_path / "deep" / "shapes")
-    assert run(folder, "--num-train=2", "--num-val=1") == (0, f"{folder}: made.\n")
+    assert run(folder, "--num-train=2", "--num-val=1")[:2] == (0, f"{folder}: made.\n")
     assert len(read(Path(folder), "train")["images"]) == 2
-    assert run(folder, "--num-train=2", "--num-val=1") == (
+    assert run(folder, "--num-train=2", "--num-val=1")[:2] == (
         0,
         f"{folder}: already there, nothing to do.\n",
     )
-    code, _ = run(folder, "--num-train=3", "--num-val=1")
-    assert folder in code
-    assert "\n" not in code
+    code, _, error = run(folder, "--num-train=3", "--num-val=1")
+    assert code == 2
+    assert folder in error and error.count("\n") == 1

@@ -84,3 +84,21 @@ def test_weights_and_biases_has_to_be_installed(column, kind, monkeypatch):
     monkeypatch.setitem(sys.modules, "wandb", None)
     with pytest.raises(ValueError, match=rf"{KEYS['wandb_project'][column]}.*pip install wandb"):
         options(kind, wandb_project="cells")
+
+
+@pytest.mark.parametrize(
+    "values, message",
+    [
+        ({"max_iter": "abc"}, "train.max_iter or SOLVER.MAX_ITER should be of type int, not 'abc'"),
+        ({"max_iter": -1}, "train.max_iter or SOLVER.MAX_ITER should be at least 0"),
+        ({"ema_enabled": 3}, "train.ema.enabled or SOLVER.EMA.ENABLED should be of type bool"),
+        ({"log_period": 0.5}, "train.log_period should be of type int"),
+    ],
+)
+def test_types(values, message):
+    with pytest.raises(ValueError, match=message):
+        TrainingOptions(**{"output_dir": "", "max_iter": 1} | values)
+
+
+def test_whole_numbers_are_fractions_too():
+    assert TrainingOptions(output_dir="", max_iter=1, ema_decay=0).ema_decay == 0

@@ -1,15 +1,23 @@
-"""train_net.py on two processes, on the CPU."""
+"""train_net.py on several processes, on the CPU."""
 
 import json
 import os
+import re
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 import torch
 
+from detectron2.engine.launch import _find_free_port
+
 ROOT = Path(__file__).resolve().parents[2]
+SMALL = ["--config-file", "configs/tood_R_18_FPN_small.py"]
+TWO = ["train_net.py", "--num-gpus", "2", "--dist-url", "auto"]
+PATIENCE = 300  # seconds
 
 
 def train(config, output_dir, overrides):
@@ -73,3 +81,164 @@ def test_two_processes_with_every_hook(kind, request, tmp_path):
     final = torch.load(tmp_path / "model_final.pth", weights_only=True)
     assert final["iteration"] == 3 and final["ema"]["n_averaged"] == 4
     assert all(x.isfinite().all() for x in final["model"].values())
+
+
+@pytest.fixture
+def start():
+    """Starts Python with arguments and environment variables, in a group of its own."""
+    started = []
+
+    def _start(*arguments, **variables):
+        environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
+        process = subprocess.Popen(
+            [sys.executable, *map(str, arguments)],
+            cwd=ROOT,
+            env=environment | variables,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+        started.append(process)
+        return process
+
+    yield _start
+    for process in started:
+        if is_alive(process):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+
+
+def is_alive(process):
+    """Whether there is a process left in the group of this one."""
+    try:
+        os.killpg(process.pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def finish(*processes):
+    """Their outputs, after they ended well."""
+    outputs = [x.communicate(timeout=PATIENCE)[0] for x in processes]
+    assert [x.returncode for x in processes] == [0] * len(processes), outputs
+    return outputs
+
+
+def wait_for_iterations(process, folder, number):
+    """Waits until training has logged some iterations."""
+    end = time.monotonic() + PATIENCE
+    log = folder / "metrics.json"
+    while not log.exists() or log.read_text().count("\n") < number:
+        assert process.poll() is None, process.communicate()[0]
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+def final_weights(folder):
+    return torch.load(folder / "model_final.pth", weights_only=True)["model"]
+
+
+@pytest.mark.slow
+def test_two_machines_whoever_starts_the_processes(start, tiny_overrides, tmp_path):
+    """Two processes on each, which are this machine."""
+    options = [*tiny_overrides, "dataloader.train.total_batch_size=4", "train.max_iter=4"]
+
+    def by_train_net(machine, port, output):
+        arguments = ["--num-machines", 2, "--machine-rank", machine, "--num-gpus", 2]
+        arguments += ["--dist-url", f"tcp://127.0.0.1:{port}"]
+        return [start("train_net.py", *arguments, *SMALL, *options, output)]
+
+    def by_torchrun(machine, port, output):
+        arguments = ["--nnodes", 2, "--nproc-per-node", 2, "--node-rank", machine]
+        arguments += ["--master-addr", "127.0.0.1", "--master-port", port]
+        run = ["-m", "torch.distributed.run", *arguments]
+        return [start(*run, "train_net.py", *SMALL, *options, output)]
+
+    def by_srun(machine, port, output):
+        common = {"SLURM_STEP_ID": "0", "SLURM_JOB_ID": str(port - 20000)}
+        common |= {"SLURM_STEP_NUM_TASKS": "4", "SLURM_STEP_NUM_NODES": "2"}
+        common |= {"SLURM_STEP_NODELIST": "localhost"}
+        return [
+            start(
+                "train_net.py", *SMALL, *options, output,
+                **common, SLURM_PROCID=str(2 * machine + local), SLURM_LOCALID=str(local),
+            )
+            for local in range(2)
+        ]  # fmt: skip
+
+    weights = []
+    for way in (by_train_net, by_torchrun, by_srun):
+        folder, port = tmp_path / way.__name__, 20000 + _find_free_port() % 20000
+        output = f"train.output_dir={folder}"
+        finish(*(x for machine in range(2) for x in way(machine, port, output)))
+        weights.append(final_weights(folder))
+    for other in weights:
+        assert other.keys() == weights[0].keys()
+        for name, expected in weights[0].items():
+            assert expected.isfinite().all()
+            torch.testing.assert_close(other[name], expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.slow
+def test_the_others_end_when_one_is_killed(start, tiny_overrides, tmp_path):
+    options = ["train.max_iter=100000", f"train.output_dir={tmp_path}"]
+    options += ["dataloader.train.num_workers=1"]
+    process = start(*TWO, *SMALL, *tiny_overrides, *options)
+    wait_for_iterations(process, tmp_path, 2)
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    trained = [x for x in children if "spawn_main" in Path(f"/proc/{x}/cmdline").read_text()]
+    assert len(trained) == 2
+    os.kill(int(trained[1]), signal.SIGKILL)
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode not in (0, None)
+    assert "process 1 was ended by SIGKILL" in output or "process 0 of 2 lost the others" in output
+    assert "Traceback" not in output
+    end = time.monotonic() + 10  # for workers, which look after their process now and then
+    while is_alive(process) and time.monotonic() < end:
+        time.sleep(0.1)
+    assert not is_alive(process)
+
+
+@pytest.mark.slow
+def test_two_processes_evaluate_like_one(start, tiny_overrides, shapes, tmp_path):
+    """On seven images, which two processes cannot share evenly."""
+    content = json.loads((shapes / "train.json").read_text())
+    del content["images"][7:]
+    ids = {x["id"] for x in content["images"]}
+    content["annotations"] = [x for x in content["annotations"] if x["image_id"] in ids]
+    (tmp_path / "seven.json").write_text(json.dumps(content))
+    options = [*tiny_overrides, "train.max_iter=60", f"train.output_dir={tmp_path}"]
+    options += [f"dataset.test_json={tmp_path}/seven.json", f"dataset.test_images={shapes}/train"]
+    options += ["model.test_score_thresh=0.001", "model.initial_phase_iters=20"]
+    finish(start("train_net.py", *SMALL, *options))
+
+    options.append(f"train.init_checkpoint={tmp_path}/model_final.pth")
+    lines = []
+    for program in (["train_net.py"], TWO):
+        (output,) = finish(start(*program, "--eval-only", *SMALL, *options))
+        lines.append(re.findall(r"copypaste: (.*)", output))
+    assert lines[0] == lines[1]
+    assert float(lines[0][-1].split(",")[0]) > 0, lines
+
+
+@pytest.mark.slow
+def test_sigterm_to_the_one_that_started_them(start, tiny_overrides, tmp_path):
+    options = [*tiny_overrides, "train.max_iter=30", "train.ema.enabled=True"]
+    options += ["train.checkpointer.period=100"]
+    finish(start(*TWO, *SMALL, *options, f"train.output_dir={tmp_path}/whole"))
+
+    options.append(f"train.output_dir={tmp_path}/parts")
+    process = start(*TWO, *SMALL, *options)
+    wait_for_iterations(process, tmp_path / "parts", 3)
+    process.terminate()
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 128 + signal.SIGTERM, output
+    assert "Traceback" not in output
+    last = (tmp_path / "parts" / "last_checkpoint").read_text()
+    assert re.fullmatch(r"model_00000\d\d.pth", last)
+
+    (output,) = finish(start(*TWO, "--resume", *SMALL, *options))
+    assert f"Starting training from iteration {int(last[6:13]) + 1}" in output
+    expected, actual = final_weights(tmp_path / "whole"), final_weights(tmp_path / "parts")
+    assert all(torch.equal(actual[name], x) for name, x in expected.items())

@@ -35,7 +35,10 @@ def run(tool, monkeypatch, capsys, tmp_path):
         output = ["--output", str(tmp_path / "results")]
         argv = ["analyze_alignment.py", "--config-file", str(config), *output, "--opts", *opts]
         monkeypatch.setattr(sys, "argv", argv)
-        status = tool.main()
+        try:
+            status = tool.main()
+        except SystemExit as stop:
+            status = stop.code
         return status, *capsys.readouterr()
 
     return _run
@@ -224,5 +227,6 @@ class TestBadInput:
         (tmp_path / "file").write_text("")
         argv = ["analyze_alignment.py", "--config-file", str(trained / "config.yaml")]
         monkeypatch.setattr(sys, "argv", [*argv, "--output", f"{tmp_path}/file"])
-        assert tool.main() == 2
+        with pytest.raises(SystemExit, match="2"):
+            tool.main()
         assert f"{tmp_path}/file" in capsys.readouterr().err

@@ -16,14 +16,18 @@ CONFIG = str(Path(__file__).resolve().parents[2] / "configs" / "tood_R_18_FPN_sm
 
 
 @pytest.fixture
-def run(load_script, monkeypatch, tmp_path):
-    """Runs the tool in an empty folder; returns its exit status or error message."""
+def run(load_script, monkeypatch, capsys, tmp_path):
+    """Runs the tool in an empty folder; returns 0 or its error message."""
     tool = load_script("tools/convert_checkpoint.py")
     monkeypatch.chdir(tmp_path)
 
     def _run(*args):
         monkeypatch.setattr(sys, "argv", ["convert_checkpoint.py", *args])
-        return tool.main()
+        try:
+            return tool.main()
+        except SystemExit as stop:
+            assert stop.code == 2
+            return capsys.readouterr().err
 
     return _run
 

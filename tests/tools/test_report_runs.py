@@ -79,20 +79,20 @@ def test_nan_is_too_low(tmp_path):
 
 def test_no_file(tmp_path):
     code, rows, error = report(tmp_path)
-    assert (code, rows) == (1, [])
+    assert (code, rows) == (2, [])
     assert f"{tmp_path / 'metrics.json'}: no such file" in error
 
 
 @pytest.mark.parametrize("text", ["", TRAINING])
 def test_no_evaluation(tmp_path, text):
     code, rows, error = report(write(tmp_path, text))
-    assert (code, rows) == (1, [])
+    assert (code, rows) == (2, [])
     assert f"{tmp_path / 'metrics.json'} has no box AP" in error
 
 
 def test_interrupted_line(tmp_path):
     code, rows, error = report(write(tmp_path, FIRST, LAST[:20]))
-    assert (code, rows) == (1, [])
+    assert (code, rows) == (2, [])
     assert f"{tmp_path / 'metrics.json'} has a broken line" in error
 
 
@@ -102,5 +102,5 @@ def test_damaged_alignment(tmp_path, text):
     (tmp_path / "alignment").mkdir()
     (tmp_path / "alignment" / "alignment.json").write_text(text)
     code, rows, error = report(tmp_path)
-    assert (code, rows) == (1, [])
+    assert (code, rows) == (2, [])
     assert f"{tmp_path / 'alignment' / 'alignment.json'} is not what" in error

@@ -10,12 +10,13 @@ import torch
 from torch.utils.data import DataLoader, Sampler
 
 from detectron2.config import configurable
+from detectron2.data import build_detection_test_loader
 from detectron2.data.build import _train_loader_from_config
 from detectron2.data.common import DatasetFromList
 from detectron2.data.samplers import RepeatFactorTrainingSampler, TrainingSampler
 from detectron2.utils import comm
 
-from .samples import Sample, SeededSamples
+from .samples import NamedErrors, Sample, SeededSamples
 
 _SECONDS_AFTER_SIGTERM = 60
 
@@ -73,10 +74,11 @@ class TrainLoader:
                     f"Unreadable so far: {len(self.unreadable)}"
                 )
         if len(self.unreadable) > self.dataset.max_unreadable:
+            first = [f"{path} ({problem})" for path, problem in self.unreadable.items()][:5]
             raise OSError(
                 f"{len(self.unreadable)} images cannot be read, with "
                 f"{self.dataset.max_unreadable} allowed by dataloader.train.max_unreadable or "
-                f"DATALOADER.MAX_UNREADABLE (YAML): {', '.join(list(self.unreadable)[:5])}"
+                f"DATALOADER.MAX_UNREADABLE (YAML): {', '.join(first)}"
             )
 
 
@@ -171,3 +173,12 @@ def build_train_loader(
         num_workers=num_workers,
         **kwargs,
     )
+
+
+def build_test_loader(dataset: list[dict], *, mapper: Callable[[dict], Any], **kwargs):
+    """Detectron2's loader, whose errors name the image.
+
+    Args:
+        dataset, mapper, kwargs: see ``build_detection_test_loader``.
+    """
+    return build_detection_test_loader(dataset, mapper=NamedErrors(mapper), **kwargs)

@@ -83,6 +83,20 @@ class SeededSamples(Dataset):
         raise ValueError(f"the mapper made no sample of {_MAX_REFUSALS} images in a row")
 
 
+class NamedErrors:
+    """A mapper whose errors name the image."""
+
+    def __init__(self, mapper: Callable[[dict], Any]):
+        self.mapper = mapper
+
+    def __call__(self, record: dict) -> Any:
+        try:
+            return self.mapper(record)
+        except Exception as error:
+            problem = image_problem(record) or f"the mapper fails on this image: {error}"
+            raise ValueError(f"{record.get('file_name')}: {problem}") from error
+
+
 def image_problem(record: dict) -> str | None:
     """Says why the image of a record cannot be read; None if it can be, or there is none."""
     if "file_name" not in record:

@@ -13,9 +13,12 @@ from detectron2.modeling import build_model as build_model_from_cfg_node
 
 from ..config import add_tood_config
 from ..safe_yaml import read_yaml
+from .errors import describe
 from .yaml_config import create_lazy_config, is_lazy_config, merge_yaml
 
 logger = logging.getLogger(__name__)
+
+_NEEDED = ("model", "train.device")  # in a LazyConfig
 
 
 def load_config(path: str, overrides: list[str] | None = None) -> CfgNode | DictConfig:
@@ -31,14 +34,19 @@ def load_config(path: str, overrides: list[str] | None = None) -> CfgNode | Dict
 
     Raises:
         FileNotFoundError: if there is no such file.
-        ValueError: if an override is malformed or its key unknown, or a YAML file is refused.
+        ValueError: if the file fails or is refused, or an override is malformed or its key unknown.
     """
     if not os.path.isfile(path):
         raise FileNotFoundError(f"{path!r}: no such config file (--config-file)")
     overrides = list(overrides or ())
+    if not path.endswith((".py", ".yaml", ".yml")):
+        raise ValueError(f"{path}: a config ends in .py or .yaml (--config-file)")
     content = None if path.endswith(".py") else read_yaml(path)
     if content is None or is_lazy_config(content):
-        cfg = create_lazy_config(content, path) if content else LazyConfig.load(path)
+        cfg = create_lazy_config(content, path) if content else _execute(path)
+        missing = [x for x in _NEEDED if OmegaConf.select(cfg, x) is None]
+        if missing:
+            raise ValueError(f"{path}: has no {', '.join(missing)}")
         for override in overrides:
             _check_override(cfg, override)
         cfg = LazyConfig.apply_overrides(cfg, overrides)
@@ -53,6 +61,15 @@ def load_config(path: str, overrides: list[str] | None = None) -> CfgNode | Dict
             raise ValueError(f"cannot override {' '.join(overrides)!r}: {error}") from error
         cfg.MODEL.DEVICE = _available(cfg.MODEL.DEVICE)
     return cfg
+
+
+def _execute(path: str) -> DictConfig:
+    """Loads a ``.py`` config. Errors of any kind name the file, as it is a program."""
+    try:
+        return LazyConfig.load(path)
+    except Exception as error:
+        cause = error.__cause__ if isinstance(error, SyntaxError) else None
+        raise ValueError(f"{path}: {describe(cause or error)}") from error
 
 
 def _check_override(cfg: DictConfig, override: str) -> None:

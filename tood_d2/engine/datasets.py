@@ -9,13 +9,12 @@ from detectron2.data import (
     DatasetMapper,
     Metadata,
     MetadataCatalog,
-    build_detection_test_loader,
     get_detection_dataset_dicts,
 )
 from detectron2.data.detection_utils import build_augmentation
 from detectron2.utils import comm
 
-from ..data import get_training_dicts, register_coco_json
+from ..data import build_test_loader, get_training_dicts, register_coco_json
 
 
 def register_datasets(cfg: CfgNode | DictConfig) -> None:
@@ -52,10 +51,10 @@ def register_datasets(cfg: CfgNode | DictConfig) -> None:
     if len(metadata) == 2:
         train, test = (_categories(metadata[split]) for split in ("train", "test"))
         if train != test:
-            different = dict(train.items() ^ test.items())
+            different = sorted(train.items() ^ test.items())
             raise ValueError(
                 f"{node[key('train_json')]} and {node[key('test_json')]} differ in their "
-                f"categories: " + ", ".join(f"{id_} ({name})" for id_, name in different.items())
+                f"categories: " + ", ".join(f"{id_} ({name})" for id_, name in different)
             )
     if metadata:
         names = metadata["test"].thing_classes
@@ -119,7 +118,7 @@ def build_validation_loader(cfg: CfgNode | DictConfig) -> Iterable[list[dict]]:
     records, mapper = annotated_test_data(cfg)
     rank, num_processes = comm.get_rank(), comm.get_world_size()
     share = range(rank, len(records) - len(records) % num_processes, num_processes)
-    return build_detection_test_loader(records, mapper=mapper, sampler=share)
+    return build_test_loader(records, mapper=mapper, sampler=share)
 
 
 def count_training_images(cfg: CfgNode | DictConfig) -> int:

@@ -1,6 +1,8 @@
 """The hooks of training, for both kinds of config."""
 
 import logging
+import os
+import shutil
 from collections.abc import Callable, Iterable
 
 import torch
@@ -11,7 +13,7 @@ from detectron2.engine import HookBase, hooks
 from detectron2.utils import comm
 from detectron2.utils.events import EventWriter
 
-from ..checkpoint.atomic import remove_unfinished
+from ..checkpoint.atomic import atomic_write, remove_unfinished
 from ..checkpoint.recovery import periodic_checkpoints
 from ..modeling.meta_arch import ALWAYS, TOOD
 from .ema import EMAHook
@@ -109,6 +111,14 @@ class CheckpointHook(hooks.PeriodicCheckpointer):
         folder = self.checkpointer.save_dir
         remove_unfinished(folder)
         self.recent_checkpoints = periodic_checkpoints(folder, before=self.trainer.start_iter)
+        last = os.path.join(folder, f"{self.file_prefix}_{self.trainer.max_iter - 1:07d}.pth")
+        complete = self.trainer.start_iter == self.trainer.max_iter
+        if complete and self.checkpointer.get_checkpoint_file() == last:
+            # The run was killed between its last two checkpoints, which are the same.
+            final = f"{self.file_prefix}_final.pth"
+            with open(last, "rb") as source, atomic_write(os.path.join(folder, final)) as file:
+                shutil.copyfileobj(source, file)
+            self.checkpointer.tag_last_checkpoint(final)
 
 
 class PhaseHook(HookBase):

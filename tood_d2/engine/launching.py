@@ -21,7 +21,7 @@ from torch.multiprocessing.spawn import ProcessExitedException
 from detectron2.engine.launch import _find_free_port
 from detectron2.utils import comm
 
-from .errors import short_errors
+from .errors import is_lost_connection, short_errors
 
 _PROGRAM = os.path.basename(sys.argv[0])
 _GRACE = 30  # seconds that processes have to end once another one failed
@@ -46,32 +46,42 @@ def started_processes(environment: Mapping[str, str]) -> Processes | None:
 
     Returns:
         None if neither started more than one.
+
+    Raises:
+        ValueError: if a variable is missing or wrong.
     """
     if "TORCHELASTIC_RUN_ID" in environment:
         names = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE")
-        found = Processes(*(int(environment[x]) for x in names), "env://")
+        found = Processes(*(_number(environment, x) for x in names), "env://")
     elif "SLURM_STEP_ID" in environment and "SLURM_PROCID" in environment:
         num_tasks, num_nodes = (
-            int(environment[x]) for x in ("SLURM_STEP_NUM_TASKS", "SLURM_STEP_NUM_NODES")
+            _number(environment, x) for x in ("SLURM_STEP_NUM_TASKS", "SLURM_STEP_NUM_NODES")
         )
-        if num_tasks % num_nodes:
+        if num_nodes < 1 or num_tasks % num_nodes:
             raise ValueError(
                 f"srun started {num_tasks} tasks on {num_nodes} nodes; there should be as many on "
                 "each: give --ntasks-per-node"
             )
-        host = _first_host(environment["SLURM_STEP_NODELIST"])
+        host = _first_host(environment.get("SLURM_STEP_NODELIST", ""))
         # Jobs that share a machine should not meet.
-        port = 20000 + int(environment["SLURM_JOB_ID"]) % 20000
+        port = 20000 + _number(environment, "SLURM_JOB_ID") % 20000
         found = Processes(
-            int(environment["SLURM_PROCID"]),
+            _number(environment, "SLURM_PROCID"),
             num_tasks,
-            int(environment["SLURM_LOCALID"]),
+            _number(environment, "SLURM_LOCALID"),
             num_tasks // num_nodes,
             f"tcp://{host}:{port}",
         )
     else:
         return None
     return found if found.world_size > 1 else None
+
+
+def _number(environment: Mapping[str, str], name: str) -> int:
+    value = environment.get(name, "")
+    if not value.isdecimal():
+        raise ValueError(f"{name}={value!r} in the environment: should be a number")
+    return int(value)
 
 
 def _first_host(hosts: str) -> str:
@@ -166,8 +176,7 @@ def _run(processes: Processes, main: Callable[[Namespace], object], args: Namesp
         main(args)
         dist.destroy_process_group()
     except RuntimeError as error:
-        # Gloo's errors have no type of their own.
-        if not isinstance(error, dist.DistError) and "gloo" not in str(error):
+        if not is_lost_connection(error):
             raise
         reason = str(error).splitlines()[0]
         raise ConnectionError(

@@ -1,7 +1,7 @@
 """The options of a training run, read from a config of either kind."""
 
 import importlib
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import torch
 from omegaconf import DictConfig
@@ -69,6 +69,11 @@ class TrainingOptions:
     wandb_project: str = ""
 
     def __post_init__(self):
+        for field in fields(self):
+            types = (int, float) if field.type is float else field.type
+            fits = isinstance(getattr(self, field.name), types)
+            self._check(field.name, fits, f"of type {field.type.__name__}")
+        self._check("max_iter", self.max_iter >= 0, "at least 0")
         self._check("gradient_accumulation", self.gradient_accumulation >= 1, "at least 1")
         self._check("max_nonfinite_steps", self.max_nonfinite_steps >= 0, "at least 0")
         self._check("amp_dtype", self.amp_dtype in AMP_DTYPES, " or ".join(AMP_DTYPES))

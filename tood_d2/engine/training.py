@@ -14,11 +14,13 @@ from torch.optim import Optimizer
 from torch.optim.swa_utils import AveragedModel
 
 from detectron2.config import CfgNode, instantiate
+from detectron2.data import DatasetMapper, build_detection_test_loader
 from detectron2.engine import DefaultTrainer, TrainerBase, create_ddp_model, default_writers
 from detectron2.engine.hooks import PreciseBN
 from detectron2.utils.events import EventWriter
 
 from ..data import build_train_loader, get_training_dicts
+from ..data.samples import NamedErrors
 from ..evaluation import IllustratedCOCOEvaluator
 from .config import build_model
 from .datasets import build_validation_loader, known_class_names
@@ -85,6 +87,11 @@ class Trainer(DefaultTrainer):
             num_classes=cfg.MODEL.TOOD.NUM_CLASSES,
         )
         return build_train_loader(cfg, dataset=dataset)
+
+    @classmethod
+    def build_test_loader(cls, cfg: CfgNode, dataset_name: str):
+        mapper = NamedErrors(DatasetMapper(cfg, is_train=False))
+        return build_detection_test_loader(cfg, dataset_name, mapper=mapper)
 
     @classmethod
     def build_evaluator(cls, cfg: CfgNode, dataset_name: str, output_dir: str | None = None):

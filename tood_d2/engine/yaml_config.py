@@ -59,6 +59,7 @@ _FUNCTIONS = {
     "detectron2.modeling.backbone.resnet.ResNet.make_stage",
     "detectron2.solver.build.get_default_optimizer_params",
     "tood_d2.data.filtering.get_training_dicts",
+    "tood_d2.data.loading.build_test_loader",
     "tood_d2.data.loading.build_train_loader",
     "tood_d2.modeling.backbone.build_fpn",
     "tood_d2.modeling.backbone.build_resnet",

@@ -4,12 +4,8 @@ from omegaconf import OmegaConf
 
 import detectron2.data.transforms as T
 from detectron2.config import LazyCall as L
-from detectron2.data import (
-    DatasetMapper,
-    build_detection_test_loader,
-    get_detection_dataset_dicts,
-)
-from tood_d2.data import build_train_loader, get_training_dicts
+from detectron2.data import DatasetMapper, get_detection_dataset_dicts
+from tood_d2.data import build_test_loader, build_train_loader, get_training_dicts
 from tood_d2.evaluation import IllustratedCOCOEvaluator
 
 dataset = dict(
@@ -48,7 +44,7 @@ dataloader.train = L(build_train_loader)(
     max_unreadable=10,
 )
 
-dataloader.test = L(build_detection_test_loader)(
+dataloader.test = L(build_test_loader)(
     dataset=L(get_detection_dataset_dicts)(names="${dataset.test}", filter_empty=False),
     mapper=L(DatasetMapper)(
         is_train=False,
