@@ -16,6 +16,7 @@ from tood_d2.engine import (
     build_model,
     count_training_images,
     evaluate,
+    fetch_weights,
     fit_schedule,
     fix_seed,
     launch,
@@ -62,6 +63,8 @@ def main(args):
     if not args.eval_only:
         fit_schedule(cfg, lambda: count_training_images(cfg))
         fix_seed(cfg, args.resume)
+        if not args.resume:
+            fetch_weights(cfg)
     if not lazy:
         cfg.freeze()
     default_setup(cfg, args)

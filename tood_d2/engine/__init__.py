@@ -1,4 +1,4 @@
-from .checkpointing import load_weights
+from .checkpointing import fetch_weights, load_weights
 from .config import build_model, load_config
 from .datasets import (
     annotated_test_data,
@@ -21,6 +21,7 @@ __all__ = [
     "class_names",
     "count_training_images",
     "evaluate",
+    "fetch_weights",
     "fit_schedule",
     "fix_seed",
     "launch",

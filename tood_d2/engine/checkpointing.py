@@ -1,11 +1,16 @@
 """Loading of trained weights, which have to be complete."""
 
+import os
+
 from omegaconf import DictConfig
 from torch import nn
 
 from detectron2.config import CfgNode
+from detectron2.utils.file_io import PathManager
 
 from ..checkpoint import SafeCheckpointer
+
+_MAX_NAMED = 5  # parameters
 
 
 class _IncompatibleWeights(ValueError):
@@ -16,10 +21,38 @@ class _CompleteCheckpointer(SafeCheckpointer):
     def _log_incompatible_keys(self, incompatible):
         super()._log_incompatible_keys(incompatible)
         misshapen = [name for name, *_ in incompatible.incorrect_shapes]
-        if incompatible.missing_keys or misshapen:
+        faults = {"missing": incompatible.missing_keys, "of another shape": misshapen}
+        if any(faults.values()):
             raise _IncompatibleWeights(
-                f"missing {incompatible.missing_keys}, of another shape {misshapen}"
+                ", ".join(f"{fault}: {_shorten(names)}" for fault, names in faults.items() if names)
             )
+
+
+def _shorten(names: list[str]) -> str:
+    rest = f" and {len(names) - _MAX_NAMED} more" if len(names) > _MAX_NAMED else ""
+    return ", ".join(names[:_MAX_NAMED]) + rest
+
+
+def weights_of(cfg: CfgNode | DictConfig) -> tuple[str, str]:
+    """The file of weights that a config names, maybe "", and the key that it does so by."""
+    if isinstance(cfg, CfgNode):
+        return cfg.MODEL.WEIGHTS, "MODEL.WEIGHTS"
+    return cfg.train.init_checkpoint, "train.init_checkpoint"
+
+
+def fetch_weights(cfg: CfgNode | DictConfig) -> None:
+    """Finds, or downloads, the weights that a config names.
+
+    Raises:
+        OSError: if that is not possible, with the key.
+    """
+    path, key = weights_of(cfg)
+    try:
+        found = not path or os.path.isfile(PathManager.get_local_path(path.partition("?")[0]))
+    except OSError as error:
+        raise OSError(f"{path} ({key}): {error}") from error
+    if not found:
+        raise FileNotFoundError(f"{path} ({key}): no such file")
 
 
 def load_trained_weights(model: nn.Module, path: str, key: str, resume_dir: str = "") -> None:
@@ -67,9 +100,5 @@ def load_weights(model: nn.Module, cfg: CfgNode | DictConfig, resume_dir: str = 
     Raises:
         FileNotFoundError, ValueError: see :func:`load_trained_weights`.
     """
-    if isinstance(cfg, CfgNode):
-        path, key = cfg.MODEL.WEIGHTS, "MODEL.WEIGHTS"
-    else:
-        path, key = cfg.train.init_checkpoint, "train.init_checkpoint"
-    load_trained_weights(model, path, key, resume_dir)
+    load_trained_weights(model, *weights_of(cfg), resume_dir)
     return model.eval()

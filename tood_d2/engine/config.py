@@ -18,7 +18,7 @@ from .yaml_config import create_lazy_config, is_lazy_config, merge_yaml
 
 logger = logging.getLogger(__name__)
 
-_NEEDED = ("model", "train.device")  # in a LazyConfig
+_NEEDED = {"model": DictConfig, "train.device": str}  # in a LazyConfig
 
 
 def load_config(path: str, overrides: list[str] | None = None) -> CfgNode | DictConfig:
@@ -44,9 +44,8 @@ def load_config(path: str, overrides: list[str] | None = None) -> CfgNode | Dict
     content = None if path.endswith(".py") else read_yaml(path)
     if content is None or is_lazy_config(content):
         cfg = create_lazy_config(content, path) if content else _execute(path)
-        missing = [x for x in _NEEDED if OmegaConf.select(cfg, x) is None]
-        if missing:
-            raise ValueError(f"{path}: has no {', '.join(missing)}")
+        if missing := [x for x in _NEEDED if not isinstance(get_key(cfg, x), _NEEDED[x])]:
+            raise ValueError(f"{path}: has no {', '.join(missing)}, is it a LazyConfig?")
         for override in overrides:
             _check_override(cfg, override)
         cfg = LazyConfig.apply_overrides(cfg, overrides)

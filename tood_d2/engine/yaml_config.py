@@ -94,12 +94,10 @@ def create_lazy_config(content: dict, path: str) -> DictConfig:
     _check(content, path, [])
     try:
         cfg = OmegaConf.create(content, flags={"allow_objects": True})
-        device = OmegaConf.select(cfg, "train.device")
+        OmegaConf.select(cfg, "train.device")  # fails if it refers to nothing
     except (OmegaConfBaseException, *_TOO_DEEP) as error:
         raise ValueError(f"{path} is no LazyConfig: {error}") from error
     _check_references(cfg, path)
-    if not isinstance(device, str):
-        raise ValueError(f"{path} has no train.device, is it a LazyConfig?")
     return cfg
 
 
@@ -173,7 +171,7 @@ def merge_yaml(cfg: CfgNode, content: dict, path: str) -> None:
     """
     try:
         cfg.merge_from_other_cfg(CfgNode(_with_bases(content, path, {})))
-    except (AssertionError, AttributeError, KeyError, TypeError, *_TOO_DEEP) as error:
+    except (AssertionError, AttributeError, KeyError, TypeError, ValueError, *_TOO_DEEP) as error:
         raise ValueError(f"{path}: {error}") from error
     if cfg.MODEL.LOAD_PROPOSALS:
         raise ValueError(
