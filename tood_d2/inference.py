@@ -36,10 +36,7 @@ def optimize_for_inference(
         raise TypeError(f"the model should be a DenseDetector, not a {type(model).__name__}")
     if dtype not in DTYPES.values():
         raise ValueError(f"dtype should be torch.{' or torch.'.join(DTYPES)}, not {dtype}")
-    model = copy.deepcopy(model).eval().requires_grad_(False)
-    for module in model.modules():
-        if isinstance(module, Conv2d) and isinstance(module.norm, (FrozenBatchNorm2d, _BatchNorm)):
-            fold_norm(module)
+    model = fold_norms(model)
     for module in model.modules():
         # Not all there is: what anchors and boxes are made of stays in float32.
         if isinstance(module, (nn.Conv2d, nn.GroupNorm, _BatchNorm, CycleBatchNormList)):
@@ -49,6 +46,15 @@ def optimize_for_inference(
     if compile:
         for module in (model.backbone, model.head):
             module.compile(dynamic=True)
+    return model
+
+
+def fold_norms(model: nn.Module) -> nn.Module:
+    """A copy of a model for inference, with batch norms in the kernels before them."""
+    model = copy.deepcopy(model).eval().requires_grad_(False)
+    for module in model.modules():
+        if isinstance(module, Conv2d) and isinstance(module.norm, (FrozenBatchNorm2d, _BatchNorm)):
+            fold_norm(module)
     return model
 
 

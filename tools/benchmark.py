@@ -7,7 +7,8 @@ benchmark.py training configs/tood_R_50_FPN_1x.py --batches 2 4 8 --plot trainin
 benchmark.py assignment configs/tood_R_50_FPN_1x.py \\
     "configs/tood_R_50_FPN_1x.py model.assigner.topk=9" --objects 10 100 1000
 
-A CONFIG is a .py or .yaml file or a name of detectron2.model_zoo. In quotes, overrides key=value
+A CONFIG is a .py or .yaml file or a name of detectron2.model_zoo; in inference also a file of
+tools/export_model.py. In quotes, overrides key=value
 (of YAML configs, too) and options for this config alone may follow, so that it can take part
 several times; given twice as it is, it shows how far the measurement can be trusted.
 

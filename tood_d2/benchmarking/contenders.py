@@ -51,6 +51,19 @@ class Contender:
         return instantiate(OmegaConf.select(self.cfg, key))
 
 
+@dataclass(frozen=True)
+class ONNXContender(Contender):
+    """An exported file, by its own runtime."""
+
+    def build_model(self, seed: int):
+        raise ValueError("an ONNX file takes part in inference alone")
+
+    def build_inference_model(self, seed: int):
+        from ..export.onnx_detector import ONNXDetector
+
+        return ONNXDetector(self.cfg.path)
+
+
 def add_contender_options(parser: argparse.ArgumentParser, command: str) -> None:
     """Adds the options of a benchmark that may differ between its contenders."""
     if command == "inference":
@@ -94,8 +107,11 @@ def load_contenders(
     for i, text in enumerate(args.configs):
         try:
             own = parser.parse_intermixed_args(shlex.split(text))
-            cfg = _load(own.config, [*args.opts, *own.overrides], device)
-            contender = _contender(text, cfg, vars(args) | vars(own))
+            if own.config.endswith(".onnx"):
+                contender = ONNXContender(text, OmegaConf.create({"path": own.config}))
+            else:
+                cfg = _load(own.config, [*args.opts, *own.overrides], device)
+                contender = _contender(text, cfg, vars(args) | vars(own))
         except Exception as error:  # reading a LazyConfig executes it
             raise ValueError(f"{text}: {describe_error(error)}") from error
         if repeated := args.configs[:i].count(text):

@@ -1,0 +1,1 @@
+"""Detectors for other runtimes. ONNX takes ``pip install tood_d2[export]``."""

@@ -1,0 +1,44 @@
+"""int8 versions of exported models."""
+
+from collections.abc import Iterable
+
+from onnxruntime.quantization import CalibrationDataReader, QuantType, quantize_static
+from onnxruntime.quantization.shape_inference import quant_pre_process
+
+from detectron2.structures import ImageList
+
+
+class _Images(CalibrationDataReader):
+    """Inputs of an exported model from Detectron2's samples."""
+
+    def __init__(self, samples: Iterable[dict], size_divisibility: int):
+        self.samples = iter(samples)
+        self.size_divisibility = size_divisibility
+
+    def get_next(self) -> dict | None:
+        sample = next(self.samples, None)
+        if sample is None:
+            return None
+        batch = ImageList.from_tensors([sample["image"].float()], self.size_divisibility)
+        return {"images": batch.tensor.numpy(), "image_sizes": [list(batch.image_sizes[0])]}
+
+
+def quantize(path: str, output: str, samples: Iterable[dict], size_divisibility: int) -> None:
+    """Writes a version whose convolutions compute with 8 bits.
+
+    Args:
+        path: of an ONNX file.
+        output: file to write.
+        samples: of the data that the model will see, to find the range of its activations.
+        size_divisibility: of the input.
+    """
+    quant_pre_process(path, output, skip_symbolic_shape=True)
+    quantize_static(
+        output,
+        output,
+        _Images(samples, size_divisibility),
+        op_types_to_quantize=["Conv"],
+        per_channel=True,
+        activation_type=QuantType.QUInt8,
+        weight_type=QuantType.QInt8,
+    )

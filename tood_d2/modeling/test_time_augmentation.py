@@ -1,0 +1,79 @@
+"""Detection on several versions of each image."""
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from detectron2.data.detection_utils import read_image
+from detectron2.layers import batched_nms
+from detectron2.modeling import DatasetMapperTTA
+from detectron2.modeling.meta_arch.dense_detector import DenseDetector
+from detectron2.structures import Boxes, Instances
+
+
+class DenseDetectorWithTTA(nn.Module):
+    """What Detectron2's ``GeneralizedRCNNWithTTA`` does, for dense detectors.
+
+    The detections of all versions of an image go into one more NMS.
+    """
+
+    def __init__(self, model: DenseDetector, mapper: DatasetMapperTTA, input_format: str):
+        """
+        Args:
+            model: in evaluation mode.
+            mapper: gives the versions of an image.
+            input_format: order of the model's channels, "RGB" or "BGR".
+        """
+        super().__init__()
+        self.model = model
+        self.mapper = mapper
+        self.input_format = input_format
+
+    @torch.no_grad()
+    def forward(self, batched_inputs: list[dict]) -> list[dict]:
+        """
+        Args:
+            batched_inputs: see ``DenseDetector.forward``. With a "file_name" the image is read,
+                as that in "image" may have been resized.
+
+        Returns:
+            Dicts with "instances", in pixels of "height" and "width" or else of "image".
+        """
+        return [{"instances": self._detect(self._original(x))} for x in batched_inputs]
+
+    def _original(self, sample: dict) -> dict:
+        image = sample.get("image")
+        if "file_name" in sample:
+            pixels = read_image(sample["file_name"], self.input_format)
+            image = torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1)))
+        height, width = image.shape[1:]
+        sizes = {"height": sample.get("height", height), "width": sample.get("width", width)}
+        return {"image": image.cpu(), **sizes}
+
+    def _detect(self, sample: dict) -> Instances:
+        boxes, scores, classes = [], [], []
+        for version in self.mapper(sample):
+            # Boxes in pixels of this version, not scaled to "height" and "width".
+            (output,) = self.model([{"image": version["image"]}])
+            instances = output["instances"].to("cpu")
+            inverse = version["transforms"].inverse()
+            boxes.append(inverse.apply_box(instances.pred_boxes.tensor.numpy()))
+            scores.append(instances.scores)
+            classes.append(instances.pred_classes)
+        size = sample["height"], sample["width"]
+        return self._merge(
+            Boxes(torch.from_numpy(np.concatenate(boxes))),
+            torch.cat(scores),
+            torch.cat(classes),
+            size,
+        )
+
+    def _merge(
+        self, boxes: Boxes, scores: Tensor, classes: Tensor, size: tuple[int, int]
+    ) -> Instances:
+        boxes.clip(size)
+        kept = batched_nms(boxes.tensor, scores, classes, self.model.test_nms_thresh)
+        kept = kept[: self.model.max_detections_per_image]
+        return Instances(
+            size, pred_boxes=boxes[kept], scores=scores[kept], pred_classes=classes[kept]
+        )
