@@ -1,14 +1,17 @@
 # PYTHON      use this interpreter as it is, instead of installing everything in .venv
 # DETECTRON2  Git repository to take Detectron2 from, URL or local checkout
 # PYTEST_ARGS more arguments for pytest
+# APP_ARGS    arguments for demo/app.py, such as --port 8000
 
 DEMO_AP := 60
 
 ifdef PYTHON
 ENVIRONMENT := check-python
+APP_ENVIRONMENT := check-python
 else
 PYTHON := .venv/bin/python
 ENVIRONMENT := .venv/.installed
+APP_ENVIRONMENT := .venv/.app-installed
 endif
 
 export DETECTRON2
@@ -46,6 +49,19 @@ demo: $(ENVIRONMENT)  ## Train a small model on a small data set, report its AP,
 		--output output/demo/pictures --opts train.init_checkpoint=output/demo/model_final.pth
 	$(PYTHON) tools/report_runs.py output/demo --at-least $(DEMO_AP)
 	@echo "The pictures are in output/demo/pictures."
+
+.PHONY: app
+app: $(APP_ENVIRONMENT)  ## Try models on images in a browser: those in output, first make demo's.
+	$(PYTHON) demo/app.py $(APP_ARGS)
+
+# Gradio is not yet for the Pillow of constraints.txt and gets the one before, with which the
+# project works as well. `make setup` brings the tested one back when constraints.txt changes.
+.venv/.app-installed: .venv/.installed
+	@echo "Installing Gradio (a minute) ..."
+	@grep -v '^pillow==' constraints.txt > .venv/app-constraints.txt
+	@.venv/bin/python -m pip -qq --disable-pip-version-check install \
+		--constraint .venv/app-constraints.txt --no-build-isolation --editable '.[app]'
+	@touch $@
 
 .PHONY: test
 test: $(ENVIRONMENT)  ## Run the tests, then the linter.

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tood_d2.engine import count_training_images, load_config, register_datasets
-from tood_d2.engine.datasets import build_validation_loader, class_names
+from tood_d2.engine.datasets import build_validation_loader, category_ids, class_names
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 KINDS = ("py", "yaml")
@@ -116,3 +116,27 @@ def test_validation_data_are_shared_equally(cfg, monkeypatch, num_processes, sha
         monkeypatch.setattr("detectron2.utils.comm.get_world_size", lambda: num_processes)
         loader = build_validation_loader(cfg)
         assert [batch[0]["image_id"] for batch in loader] == share
+
+
+class TestCategoryIds:
+    @pytest.mark.parametrize("kind", KINDS)
+    def test_of_coco(self, kind):
+        ids = category_ids(load_config(str(CONFIGS / f"tood_R_50_FPN_1x.{kind}")))
+        assert len(ids) == 80
+        assert ids[:12] == [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 13]
+
+    @pytest.mark.parametrize("kind", KINDS)
+    def test_of_a_json_file(self, kind, shapes, tmp_path):
+        cfg = load(kind, shapes)
+        register_datasets(cfg)
+        assert category_ids(cfg) == [1, 2, 4, 5]
+        # The file may be gone later or be another one.
+        path = tmp_path / "val.json"
+        node, key = (cfg.dataset, "test_json") if kind == "py" else (cfg.DATASETS, "TEST_JSON")
+        node[key] = str(path)
+        node["test" if kind == "py" else "TEST"] = str(path) if kind == "py" else (str(path),)
+        node["train" if kind == "py" else "TRAIN"] = "" if kind == "py" else ()
+        for content in (None, "{}", "no JSON", '{"categories": [{"id": 7, "name": "cat"}]}'):
+            if content is not None:
+                path.write_text(content)
+            assert category_ids(cfg) == [1, 2, 3, 4]

@@ -19,6 +19,7 @@ from tood_d2.engine import Predictor, load_config
 from tood_d2.engine.options import TrainingOptions
 from tood_d2.engine.training import _build_step
 from tood_d2.modeling import TaskAlignedHead
+from tood_d2.modeling.test_time_augmentation import DenseDetectorWithTTA
 
 CHANNELS_LAST = torch.channels_last
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
@@ -33,10 +34,10 @@ def train_net(load_script):
 def run(train_net):
     """Runs train_net.py's main with a config and overrides."""
 
-    def _run(config, *opts, resume=False, eval_only=False, optimize=None):
+    def _run(config, *opts, resume=False, eval_only=False, optimize=None, tta=False):
         path = config if Path(config).is_absolute() else str(CONFIGS / config)
         args = Namespace(config_file=path, opts=list(opts), resume=resume)
-        args.eval_only, args.optimize = eval_only, optimize
+        args.eval_only, args.optimize, args.tta = eval_only, optimize, tta
         return train_net.main(args)
 
     return _run
@@ -134,12 +135,33 @@ def test_evaluation_of_the_optimized_model(run, trained, tiny_overrides, tmp_pat
     assert 0 <= results["bbox"]["AP"] <= 100
 
 
+@pytest.mark.parametrize("tta", [False, True])
+def test_evaluation_with_test_time_augmentation(
+    run, trained, tiny_overrides, tmp_path, monkeypatch, tta
+):
+    """Each of the three images is seen at three sizes, flipped and not."""
+    seen, forward = [], DenseDetectorWithTTA.forward
+    monkeypatch.setattr(
+        DenseDetectorWithTTA, "forward", lambda self, x: seen.append(len(x)) or forward(self, x)
+    )
+    results = run(
+        "tood_R_18_FPN_small.py",
+        *tiny_overrides,
+        f"train.init_checkpoint={trained}/model_final.pth",
+        f"train.output_dir={tmp_path}",
+        eval_only=True,
+        tta=tta,
+    )
+    assert "bbox" in results and len(seen) == (3 if tta else 0)
+
+
 def test_only_evaluation_is_optimized(train_net, capsys):
     assert train_net.parse_args([]).optimize is None
     args = train_net.parse_args(["--eval-only", "--optimize", "bfloat16", "SEED", "1"])
     assert args.optimize == "bfloat16" and args.opts == ["SEED", "1"]
     for wrong, message in [
-        (["--optimize", "bfloat16"], "--optimize goes with --eval-only"),
+        (["--optimize", "bfloat16"], "--optimize and --tta go with --eval-only"),
+        (["--tta"], "--optimize and --tta go with --eval-only"),
         (["--eval-only", "--optimize", "float64"], "choose from"),
     ]:
         with pytest.raises(SystemExit):

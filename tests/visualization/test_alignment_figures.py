@@ -201,6 +201,8 @@ class TestInternals:
                 attention = getattr(model.head, f"{task}_decomposition").layer_attention
                 attention[2].weight.zero_()
                 attention[2].bias.copy_(torch.tensor(biases))
+            model.head.cls_alignment[-1].weight.zero_()
+            model.head.cls_alignment[-1].bias.fill_(1.0)
             model.head.box_alignment[-1].weight.zero_()
             model.head.box_alignment[-1].bias.copy_(torch.tensor(offsets))
         internals = head_internals(model, batched_input)
@@ -211,10 +213,13 @@ class TestInternals:
         assert [x.shape for x in internals.offsets] == [(4, 4, 4, 2), (2, 2, 4, 2)]
         for x in internals.offsets:
             assert x[1, 1].flatten().tolist() == offsets
+        assert [x.shape for x in internals.alignment] == [(4, 4), (2, 2)]
+        for x in internals.alignment:
+            torch.testing.assert_close(x, torch.ones_like(x).sigmoid())
         assert draw(internals).std() > 10
 
-    def test_head_that_does_not_align_boxes(self, tiny_tood, batched_input, draw):
-        model = tiny_tood(strides=STRIDES, head={"align_boxes": False}).eval()
-        internals = head_internals(model, batched_input)
-        assert internals.offsets == []
+    def test_head_that_does_not_align(self, tiny_tood, batched_input, draw):
+        head = {"align_boxes": False, "align_cls": False}
+        internals = head_internals(tiny_tood(strides=STRIDES, head=head).eval(), batched_input)
+        assert internals.offsets == internals.alignment == []
         assert draw(internals).std() > 10

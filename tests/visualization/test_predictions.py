@@ -8,7 +8,7 @@ from detectron2.data import Metadata
 from detectron2.structures import Boxes, Instances
 from detectron2.utils.events import EventStorage
 from detectron2.utils.visualizer import Visualizer
-from tood_d2.visualization.predictions import draw_predictions
+from tood_d2.visualization.predictions import draw_detections, draw_predictions
 
 HEIGHT, WIDTH = 120, 200
 METADATA = Metadata(name="test", thing_classes=["circle", "square"])
@@ -103,3 +103,24 @@ class TestDrawPredictions:
         pred = predictions((1, 0.9, [10, 10, 40, 40]))
         pred.pred_boxes.tensor.requires_grad_()
         draw_predictions(image, pred, self.gt, METADATA, score_thresh=0.3)
+
+
+class TestDrawDetections:
+    pred = predictions(
+        (1, 0.9, [10, 10, 60, 60]), (1, 0.5, [80, 60, 99, 90]), (0, 0.2, [1, 1, 9, 9])
+    )
+
+    def test_labels(self, image, calls):
+        drawing = draw_detections(image, self.pred[:2], METADATA.thing_classes)
+        assert calls[0]["labels"] == ["square 90%", "square 50%"]
+        picture = drawing.get_image()
+        assert picture.shape == (HEIGHT, WIDTH, 3)
+        assert (picture[40, 10] != 128).any() and (picture[30:50, 30:40] == 128).all()
+        assert (image == 128).all()
+
+    def test_a_class_keeps_its_colour(self, image, calls):
+        for _ in range(2):
+            draw_detections(image, self.pred, ["circle", "square"])
+        first, second = ([tuple(x) for x in call["assigned_colors"]] for call in calls)
+        assert first == second
+        assert first[0] == first[1] != first[2]

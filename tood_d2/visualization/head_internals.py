@@ -1,4 +1,4 @@
-"""What happens inside a task-aligned head: layer attention and learned offsets.
+"""What happens inside a task-aligned head: layer attention, score alignment and learned offsets.
 
 L levels of Hi x Wi locations, ``num_convs`` interactive layers.
 """
@@ -32,11 +32,14 @@ class HeadInternals(NamedTuple):
     offsets: list[Tensor]
     """L maps (Hi, Wi, 4, 2) in cells, (dy, dx), to where the left, top, right and bottom side of
     a box are read (Eq. 8); empty if the head does not align boxes."""
+    alignment: list[Tensor]
+    """L maps M (Hi, Wi), the probabilities by which scores are aligned (Eq. 5); empty if the head
+    does not align scores."""
 
 
 @torch.no_grad()
 def head_internals(model: DenseDetector, batched_input: dict) -> HeadInternals:
-    """Runs a detector up to its head's attention and offsets.
+    """Runs a detector up to its head's attention, map M and offsets.
 
     Args:
         model: with a ``TaskAlignedHead``, in evaluation mode.
@@ -47,16 +50,21 @@ def head_internals(model: DenseDetector, batched_input: dict) -> HeadInternals:
     """
     head = model.head
     features = model.backbone(model.preprocess_image([batched_input]).tensor)
-    cls_weights, box_weights, offsets = [], [], []
+    cls_weights, box_weights, offsets, alignment = [], [], [], []
     for name in model.head_in_features:
         layers = head.interactive_features(features[name])
         pooled = pool_layers(layers)
         cls_weights.append(head.cls_decomposition.layer_attention(pooled).flatten())
         box_weights.append(head.box_decomposition.layer_attention(pooled).flatten())
-        level_offsets = head.task_features(layers).offsets
-        if level_offsets is not None:
-            offsets.append(level_offsets[0].permute(1, 2, 0).unflatten(2, (4, 2)).cpu())
-    return HeadInternals(torch.stack(cls_weights).cpu(), torch.stack(box_weights).cpu(), offsets)
+        task_features = head.task_features(layers)
+        if task_features.offsets is not None:
+            level_offsets = task_features.offsets[0].permute(1, 2, 0).unflatten(2, (4, 2))
+            offsets.append(level_offsets.cpu())
+        if task_features.alignment_logits is not None:
+            alignment.append(task_features.alignment_logits[0, 0].float().sigmoid().cpu())
+    return HeadInternals(
+        torch.stack(cls_weights).cpu(), torch.stack(box_weights).cpu(), offsets, alignment
+    )
 
 
 def draw_internals(image: np.ndarray, views: list[ObjectView], internals: HeadInternals) -> Figure:

@@ -1,4 +1,4 @@
-"""Predictions next to the ground truth."""
+"""Predictions, alone and next to the ground truth."""
 
 import numpy as np
 from torch import Tensor
@@ -6,7 +6,21 @@ from torch import Tensor
 from detectron2.data import Metadata
 from detectron2.structures import Boxes, Instances
 from detectron2.utils.colormap import colormap
-from detectron2.utils.visualizer import Visualizer
+from detectron2.utils.visualizer import VisImage, Visualizer
+
+
+def draw_detections(image: np.ndarray, instances: Instances, class_names: list[str]) -> VisImage:
+    """Draws detections, those of a class always in the same colour.
+
+    Args:
+        image: (H, W, 3) uint8 BGR.
+        instances: with ``pred_boxes`` in pixels of the image, ``scores`` and ``pred_classes``.
+        class_names: of the classes.
+    """
+    metadata = Metadata(thing_classes=class_names)
+    scores = [f" {100 * x:.0f}%" for x in instances.scores.tolist()]
+    boxes, classes = instances.pred_boxes, instances.pred_classes
+    return _overlay(Visualizer(image[:, :, ::-1], metadata), boxes, classes, scores, metadata)
 
 
 def draw_predictions(
@@ -42,16 +56,24 @@ def draw_predictions(
 def _draw(
     image: np.ndarray, boxes: Boxes, classes: Tensor, suffixes: list[str], metadata: Metadata
 ) -> np.ndarray:
+    return _overlay(Visualizer(image, metadata), boxes, classes, suffixes, metadata).get_image()
+
+
+def _overlay(
+    visualizer: Visualizer,
+    boxes: Boxes,
+    classes: Tensor,
+    suffixes: list[str],
+    metadata: Metadata,
+) -> VisImage:
     names, colors = metadata.get("thing_classes"), colormap(rgb=True, maximum=1)
     classes = classes.tolist()
     labels = [
         (names[cls] if names else str(cls)) + suffix
         for cls, suffix in zip(classes, suffixes, strict=True)
     ]
-    visualizer = Visualizer(image, metadata)
-    output = visualizer.overlay_instances(
+    return visualizer.overlay_instances(
         boxes=boxes.tensor.detach().numpy(),
         labels=labels,
         assigned_colors=[colors[cls % len(colors)] for cls in classes],
     )
-    return output.get_image()

@@ -1,0 +1,65 @@
+"""Frames of videos and cameras, read and written by OpenCV."""
+
+import contextlib
+from collections.abc import Iterator
+
+import cv2
+import numpy as np
+
+_DEFAULT_RATE = 30.0  # frames per second, where a camera does not tell
+
+
+class VideoReader:
+    """Frames (H, W, 3) uint8, BGR, of a file or a camera."""
+
+    def __init__(self, source: str | int):
+        """
+        Args:
+            source: path of a file or number of a camera.
+
+        Raises:
+            OSError: if it cannot be opened, or has no frame.
+        """
+        self.capture = cv2.VideoCapture(source)
+        self.source = source
+        found, self._first = self.capture.read() if self.capture.isOpened() else (False, None)
+        if not found:
+            kind = "camera" if isinstance(source, int) else "video"
+            raise OSError(f"{source}: no {kind} that can be read")
+        self.size: tuple[int, int] = self._first.shape[:2]
+        """(height, width) of the frames."""
+        rate = self.capture.get(cv2.CAP_PROP_FPS)
+        self.rate = rate if 0 < rate < 1000 else _DEFAULT_RATE
+        self.num_frames = max(0, int(self.capture.get(cv2.CAP_PROP_FRAME_COUNT)))
+        """0 if it is not known."""
+
+    def __len__(self) -> int:
+        return self.num_frames
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        frame, found = self._first, True
+        while found:
+            yield frame
+            found, frame = self.capture.read()
+        self.capture.release()
+
+
+@contextlib.contextmanager
+def video_writer(path: str, size: tuple[int, int], rate: float) -> Iterator[cv2.VideoWriter]:
+    """Opens an MP4 file to write frames to.
+
+    Args:
+        path: of the file.
+        size: (height, width) of the frames.
+        rate: frames per second.
+
+    Raises:
+        OSError: if it cannot be written.
+    """
+    writer = cv2.VideoWriter(path, cv2.VideoWriter_fourcc(*"mp4v"), rate, size[::-1])
+    if not writer.isOpened():
+        raise OSError(f"{path}: this video cannot be written")
+    try:
+        yield writer
+    finally:
+        writer.release()
