@@ -8,6 +8,9 @@ VERSION = re.search(
     r'^__version__ = "(.+)"$', (ROOT / "tood_d2" / "__init__.py").read_text(), re.MULTILINE
 ).group(1)
 
+EXPORT = ["onnx>=1.17", "onnxruntime>=1.20", "onnxscript>=0.5"]
+SAHI = ["sahi>=0.11.20"]
+
 setup(
     name="tood_d2",
     version=VERSION,
@@ -35,7 +38,11 @@ setup(
         "tqdm",
     ],
     extras_require={
-        "dev": ["hypothesis", "pytest", "ruff", "safetensors"],
+        # Gradio 6.31, the tested version, is not yet for Pillow 13, which the rest is tested with.
+        "app": ["gradio>=6", "pillow<13"],
+        "dev": ["hypothesis", "pytest", "ruff", "safetensors", *EXPORT, *SAHI],
+        "export": EXPORT,
+        "sahi": SAHI,
         "safetensors": ["safetensors"],
     },
 )

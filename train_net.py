@@ -24,6 +24,7 @@ from tood_d2.engine import (
     load_weights,
     register_datasets,
     train,
+    with_tta,
 )
 from tood_d2.inference import DTYPES, optimize_for_inference
 
@@ -41,6 +42,9 @@ def parse_args(argv: list[str] | None = None) -> Namespace:
         help="with --eval-only: make the model faster, running in this type",
     )
     parser.add_argument(
+        "--tta", action="store_true", help="with --eval-only: detect by test-time augmentation"
+    )
+    parser.add_argument(
         "--timeout",
         type=float,
         default=30,
@@ -49,8 +53,8 @@ def parse_args(argv: list[str] | None = None) -> Namespace:
     )
     parser.add_argument("--traceback", action="store_true", help="show where an error comes from")
     args = parser.parse_args(argv)
-    if args.optimize and not args.eval_only:
-        parser.error("--optimize goes with --eval-only: an optimized model cannot be trained")
+    if (args.optimize or args.tta) and not args.eval_only:
+        parser.error("--optimize and --tta go with --eval-only")
     return args
 
 
@@ -73,6 +77,8 @@ def main(args):
         model = load_weights(build_model(cfg), cfg, output_dir if args.resume else "")
         if args.optimize:
             model = optimize_for_inference(model, DTYPES[args.optimize])
+        if args.tta or (not lazy and cfg.TEST.AUG.ENABLED):
+            model = with_tta(model, cfg)
         return evaluate(cfg, model) if lazy else Trainer.test(cfg, model)
     if lazy:
         return train(cfg, resume=args.resume)

@@ -9,18 +9,25 @@ import resource
 import struct
 import zlib
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 from hypothesis import settings
 from torch import nn
 
+from detectron2.config import LazyConfig
 from detectron2.engine import TrainerBase
 from detectron2.layers import ShapeSpec
 from detectron2.modeling import Backbone
 from detectron2.modeling.anchor_generator import DefaultAnchorGenerator
 from tood_d2.data.shapes import make_shapes
+from tood_d2.engine import build_model, load_config, register_datasets
 from tood_d2.modeling import TOOD, ATSSAssigner, TaskAlignedAssigner, TaskAlignedHead
+
+# Export takes packages that not everyone has.
+if not all(importlib.util.find_spec(x) for x in ("onnx", "onnxruntime", "onnxscript")):
+    collect_ignore = ["export", "tools/test_export_model.py"]
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -154,6 +161,22 @@ def tiny_overrides(shapes):
     ]
 
 
+@pytest.fixture(scope="session")
+def detecting_model(tiny_overrides, tmp_path_factory):
+    """A folder with config.yaml and model_final.pth of a small model that detects much."""
+    folder = tmp_path_factory.mktemp("models") / "demo"
+    folder.mkdir()
+    cfg = load_config(str(ROOT / "configs" / "tood_R_18_FPN_small.py"), tiny_overrides)
+    register_datasets(cfg)
+    torch.manual_seed(0)
+    model = build_model(cfg)
+    nn.init.zeros_(model.head.cls_logits.bias)
+    nn.init.zeros_(model.head.cls_alignment[-1].bias)
+    torch.save({"model": model.state_dict()}, folder / "model_final.pth")
+    LazyConfig.save(cfg, str(folder / "config.yaml"))
+    return folder
+
+
 @pytest.fixture
 def content():
     """COCO JSON without problems: two images with two boxes, ids with gaps, no info or licences."""
@@ -216,3 +239,28 @@ def log(caplog, monkeypatch):
     monkeypatch.setattr(logging.getLogger("tood_d2"), "propagate", True)
     caplog.set_level(logging.INFO, "tood_d2")
     return caplog
+
+
+@pytest.fixture(scope="session")
+def exported_tood():
+    """A tiny TOOD of two levels with scores from low to high, and what is exported of it."""
+    from tood_d2.export.metadata import Metadata
+    from tood_d2.export.onnx_export import export_candidates
+
+    torch.manual_seed(0)
+    model = build_tiny_tood(num_classes=3, strides=(8, 16)).eval()
+    nn.init.normal_(model.head.cls_logits.weight, std=0.2)
+    nn.init.normal_(model.head.inter_convs[-1].weight, std=0.05)
+    metadata = Metadata(
+        class_names=["cat", "dog", "owl"],
+        category_ids=[1, 2, 4],
+        input_format="RGB",
+        size_divisibility=32,
+        short_edge_length=96,
+        max_size=160,
+        score_thresh=model.test_score_thresh,
+        nms_thresh=model.test_nms_thresh,
+        max_detections=model.max_detections_per_image,
+        has_nms=True,
+    )
+    return SimpleNamespace(model=model, metadata=metadata, candidates=export_candidates(model))

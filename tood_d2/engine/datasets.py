@@ -1,11 +1,13 @@
 """The data sets of configs of both kinds."""
 
+import json
 from collections.abc import Iterable
 
 from omegaconf import DictConfig, OmegaConf
 
 from detectron2.config import CfgNode, instantiate
 from detectron2.data import (
+    DatasetCatalog,
     DatasetMapper,
     Metadata,
     MetadataCatalog,
@@ -93,6 +95,33 @@ def known_class_names(cfg: CfgNode | DictConfig) -> list[str]:
     return next((list(x.thing_classes) for x in metadata if x.get("thing_classes")), [])
 
 
+def category_ids(cfg: CfgNode | DictConfig) -> list[int]:
+    """Ids of the classes in the data set, as COCO's results name them.
+
+    They are read from the config's test data, if these are there, or known for data sets that
+    Detectron2 registers; else they count from 1.
+    """
+    names = class_names(cfg)
+    if isinstance(cfg, CfgNode):
+        json_file, datasets = cfg.DATASETS.TEST_JSON, [*cfg.DATASETS.TEST, *cfg.DATASETS.TRAIN]
+    else:
+        json_file = OmegaConf.select(cfg, "dataset.test_json")
+        datasets = [OmegaConf.select(cfg, f"dataset.{split}") for split in ("test", "train")]
+    try:
+        with open(json_file or "") as f:
+            categories = sorted((x["id"], x["name"]) for x in json.load(f)["categories"])
+        if [name for _, name in categories] == names:
+            return [id_ for id_, _ in categories]
+    except (KeyError, OSError, TypeError, ValueError):  # other or no data are no error here
+        pass
+    for dataset in datasets:
+        metadata = MetadataCatalog.get(dataset) if dataset in DatasetCatalog else Metadata()
+        ids = metadata.get("thing_dataset_id_to_contiguous_id")
+        if ids and metadata.get("thing_classes") == names:
+            return sorted(ids, key=ids.get)
+    return list(range(1, len(names) + 1))
+
+
 def annotated_test_data(cfg: CfgNode | DictConfig) -> tuple[list[dict], DatasetMapper]:
     """Detectron2's dataset dicts of the test data, and a mapper that keeps the ground truth.
 
@@ -121,9 +150,14 @@ def build_validation_loader(cfg: CfgNode | DictConfig) -> Iterable[list[dict]]:
     return build_test_loader(records, mapper=mapper, sampler=share)
 
 
-def count_training_images(cfg: CfgNode | DictConfig) -> int:
-    """Number of images that the config's model is trained on."""
+def training_data(cfg: CfgNode | DictConfig) -> list[dict]:
+    """Detectron2's dataset dicts of the images that the config's model is trained on."""
     if isinstance(cfg, CfgNode):
         filter_empty = cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS
-        return len(get_training_dicts(cfg.DATASETS.TRAIN, filter_empty))
-    return len(instantiate(cfg.dataloader.train.dataset))
+        return get_training_dicts(cfg.DATASETS.TRAIN, filter_empty)
+    return instantiate(cfg.dataloader.train.dataset)
+
+
+def count_training_images(cfg: CfgNode | DictConfig) -> int:
+    """Number of images that the config's model is trained on."""
+    return len(training_data(cfg))

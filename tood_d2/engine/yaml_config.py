@@ -21,7 +21,7 @@ from detectron2.config import CfgNode
 from detectron2.data import DatasetMapper
 from detectron2.evaluation import DatasetEvaluator
 from detectron2.layers import ShapeSpec
-from detectron2.modeling import box_regression
+from detectron2.modeling import DatasetMapperTTA, box_regression
 from detectron2.modeling.matcher import Matcher
 from detectron2.utils.registry import locate
 
@@ -42,6 +42,7 @@ _CLASSES = (
     T.Augmentation,
     T.Transform,
     DatasetMapper,
+    DatasetMapperTTA,
     DatasetEvaluator,
     ShapeSpec,
     Matcher,

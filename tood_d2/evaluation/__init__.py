@@ -1,5 +1,6 @@
 from .alignment_evaluator import AlignmentEvaluator
 from .coco_evaluator import IllustratedCOCOEvaluator
+from .coco_results import coco_results
 from .dense_predictions import (
     DensePredictions,
     check_supported,
@@ -12,6 +13,7 @@ __all__ = [
     "DensePredictions",
     "IllustratedCOCOEvaluator",
     "check_supported",
+    "coco_results",
     "dense_predictions",
     "scores_and_boxes",
 ]

@@ -5,6 +5,7 @@ from omegaconf import OmegaConf
 import detectron2.data.transforms as T
 from detectron2.config import LazyCall as L
 from detectron2.data import DatasetMapper, get_detection_dataset_dicts
+from detectron2.modeling import DatasetMapperTTA
 from tood_d2.data import build_test_loader, build_train_loader, get_training_dicts
 from tood_d2.evaluation import IllustratedCOCOEvaluator
 
@@ -54,6 +55,11 @@ dataloader.test = L(build_test_loader)(
         image_format="${model.input_format}",
     ),
     num_workers="${..train.num_workers}",
+)
+
+# Versions of each image for test-time augmentation (--tta).
+dataloader.tta = L(DatasetMapperTTA)(
+    min_sizes=[400, 500, 600, 700, 800, 900, 1000, 1100, 1200], max_size=4000, flip=True
 )
 
 dataloader.evaluator = L(IllustratedCOCOEvaluator)(
