@@ -19,7 +19,7 @@ export PYTHONPATH := $(CURDIR)$(if $(PYTHONPATH),:$(PYTHONPATH))
 
 .PHONY: help
 help:  ## List the targets.
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "%-6s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-9s %s\n", $$1, $$2 }' Makefile
 
 .PHONY: setup
 setup: .venv/.installed  ## Install the project with all that it needs in .venv.
@@ -67,6 +67,11 @@ app: $(APP_ENVIRONMENT)  ## Try models on images in a browser: those in output, 
 test: $(ENVIRONMENT)  ## Run the tests, then the linter.
 	$(PYTHON) -m pytest -q $(PYTEST_ARGS)
 	@$(MAKE) --no-print-directory lint
+
+.PHONY: test-app
+test-app: $(APP_ENVIRONMENT)  ## Test the page in a browser; needs Chromium (Debian: chromium).
+	@$(PYTHON) -c 'import playwright' 2>/dev/null || $(PYTHON) -m pip -qq install playwright
+	$(PYTHON) -m pytest -q -m "slow or not slow" tests/demo/test_app.py tests/demo/test_app_in_browser.py
 
 .PHONY: lint
 lint: $(ENVIRONMENT)  ## Check the code's style.
