@@ -28,6 +28,7 @@ from tood_d2.engine import (
     find_trained_models,
     load_config,
 )
+from tood_d2.engine.arguments import add_overrides
 
 try:
     import gradio as gr
@@ -241,12 +242,7 @@ def main() -> int:
         "--host", default="127.0.0.1", help="address to serve; 0.0.0.0 lets other machines in"
     )
     parser.add_argument("--port", type=int, default=7860)
-    parser.add_argument(
-        "--opts",
-        nargs=argparse.REMAINDER,
-        default=[],
-        help="config overrides: train.init_checkpoint=FILE, or MODEL.WEIGHTS FILE for YAML",
-    )
+    add_overrides(parser)
     args = parser.parse_args()
     if args.opts and args.config_file is None:
         parser.error("--opts needs --config-file")

@@ -24,6 +24,7 @@ from detectron2.structures import Instances
 from detectron2.utils.logger import setup_logger
 from tood_d2 import model_zoo
 from tood_d2.engine import Predictor, load_config
+from tood_d2.engine.arguments import add_overrides
 from tood_d2.engine.errors import short_errors
 from tood_d2.evaluation.coco_results import coco_results
 from tood_d2.inference import DTYPES
@@ -218,12 +219,7 @@ def parse_args() -> argparse.Namespace:
     add("--optimize", choices=DTYPES, help="make the model faster, running in this type")
     add("--tta", action="store_true", help="detect by test-time augmentation")
     add("--slice-size", type=int, metavar="PIXELS", help="detect in slices of large images, too")
-    add(
-        "--opts",
-        nargs=argparse.REMAINDER,
-        default=[],
-        help="config overrides: train.init_checkpoint=FILE, or MODEL.WEIGHTS FILE for YAML",
-    )
+    add_overrides(parser)
     args = parser.parse_args()
     if not 0 <= args.confidence_threshold <= 1:
         parser.error(f"--confidence-threshold {args.confidence_threshold}: scores are from 0 to 1")

@@ -19,6 +19,7 @@ from tqdm import tqdm
 from detectron2.data import build_detection_test_loader
 from detectron2.utils.logger import setup_logger
 from tood_d2.engine import annotated_test_data, build_model, load_config, load_weights
+from tood_d2.engine.arguments import add_overrides
 from tood_d2.engine.errors import short_errors
 from tood_d2.evaluation import AlignmentEvaluator, check_supported, dense_predictions
 
@@ -88,12 +89,7 @@ def main() -> int:
     )
     parser.add_argument("--config-file", required=True, help="config of any detector, .py or .yaml")
     parser.add_argument("--output", default="output/alignment", help="folder for the results")
-    parser.add_argument(
-        "--opts",
-        nargs=argparse.REMAINDER,
-        default=[],
-        help="config overrides: train.init_checkpoint=FILE, or MODEL.WEIGHTS FILE for YAML",
-    )
+    add_overrides(parser)
     args = parser.parse_args()
     for name in ("fvcore", "tood_d2"):
         setup_logger(name=name)

@@ -33,6 +33,7 @@ from tood_d2.engine import (
     register_datasets,
     training_data,
 )
+from tood_d2.engine.arguments import add_overrides
 from tood_d2.engine.errors import short_errors
 from tood_d2.export.agreement import compare_candidates, compare_nms
 from tood_d2.export.metadata import Metadata
@@ -163,12 +164,7 @@ def main() -> int:
         "values on N training images",
     )
     parser.add_argument("--untrained", action="store_true", help="with random weights")
-    parser.add_argument(
-        "--opts",
-        nargs=argparse.REMAINDER,
-        default=[],
-        help="config overrides: train.init_checkpoint=FILE, or MODEL.WEIGHTS FILE for YAML",
-    )
+    add_overrides(parser)
     args = parser.parse_args()
     with short_errors(parser.prog):
         return run(args)
