@@ -60,7 +60,12 @@ def read_metadata(cfg: CfgNode | DictConfig, model: nn.Module, has_nms: bool) ->
     else:
         mapper = cfg.dataloader.test.mapper
         input_format = mapper.image_format
-        (resize,) = mapper.augmentations
+        resize, *others = mapper.augmentations
+        if others or "short_edge_length" not in resize:
+            raise ValueError(
+                "dataloader.test.mapper.augmentations should be one ResizeShortestEdge: those who "
+                "run the exported model are told no other"
+            )
         short, longest = resize.short_edge_length, resize.max_size
     return Metadata(
         class_names=class_names(cfg),

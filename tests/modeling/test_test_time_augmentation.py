@@ -113,4 +113,4 @@ def test_both_kinds_of_config(tiny_tood):
     tta = with_tta(tiny_tood().eval(), lazy)
     image = torch.randint(0, 256, (3, 50, 70), dtype=torch.uint8)
     assert tta.mapper.flip and tta.input_format == "RGB"
-    assert len(detect(tta, image=image)) >= 0
+    assert detect(tta, image=image).image_size == (50, 70)

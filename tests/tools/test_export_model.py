@@ -38,6 +38,13 @@ def test_metadata_are_the_configs(tool, kind):
     assert (found.score_thresh, found.nms_thresh, found.max_detections) == (0.05, 0.6, 100)
 
 
+def test_images_that_are_prepared_otherwise(tool):
+    cfg = load_config(str(CONFIGS / "tood_R_18_FPN_small.py"), ["train.device=cpu"])
+    cfg.dataloader.test.mapper.augmentations.append(cfg.dataloader.train.mapper.augmentations[1])
+    with pytest.raises(ValueError, match="should be one ResizeShortestEdge"):
+        tool.read_metadata(cfg, build_model(cfg), has_nms=True)
+
+
 def test_what_cannot_be_exported(export, tmp_path, capsys):
     config = CONFIGS / "tood_R_18_FPN_small.py"
     for args, message in (
