@@ -8,7 +8,7 @@ RUN apt-get update \
     && rm -rf /var/lib/apt/lists/*
 WORKDIR /tood_d2
 COPY . .
-RUN tools/install.sh .venv
+RUN dev/install.sh .venv
 ENV PATH=/tood_d2/.venv/bin:$PATH
 
 # The version of CUDA that the tested PyTorch is built with; nvcc builds Detectron2's operators.
@@ -19,5 +19,5 @@ RUN apt-get update \
     && rm -rf /var/lib/apt/lists/*
 WORKDIR /tood_d2
 COPY . .
-RUN FORCE_CUDA=1 TORCH_CUDA_ARCH_LIST="8.0;8.6;9.0+PTX" tools/install.sh .venv
+RUN FORCE_CUDA=1 TORCH_CUDA_ARCH_LIST="8.0;8.6;9.0+PTX" dev/install.sh .venv
 ENV PATH=/tood_d2/.venv/bin:$PATH

@@ -24,8 +24,8 @@ help:  ## List the targets.
 .PHONY: setup
 setup: .venv/.installed  ## Install the project with all that it needs in .venv.
 
-.venv/.installed: setup.py constraints.txt tools/install.sh
-	tools/install.sh .venv
+.venv/.installed: setup.py constraints.txt dev/install.sh
+	dev/install.sh .venv
 	@touch $@
 
 .PHONY: check-python

@@ -21,7 +21,7 @@ setup(
     package_dir={"tood_d2.configs": "configs"},
     package_data={"tood_d2.configs": ["**/*.py", "**/*.yaml"]},
     python_requires=">=3.10",
-    # Detectron2 is needed, too, but is on no package index: tools/install.sh builds it from source.
+    # Detectron2 is needed, too, but is on no package index: dev/install.sh builds it from source.
     install_requires=[
         "torch>=2.6",  # from here on torch.load executes nothing by default
         "torchvision>=0.21",

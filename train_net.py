@@ -11,22 +11,19 @@ from detectron2.config import CfgNode
 from detectron2.engine import default_argument_parser, default_setup
 from detectron2.utils import comm
 from detectron2.utils.logger import setup_logger
-from tood_d2.engine import (
-    Trainer,
+from tood_d2.checkpoint import fetch_weights, load_weights
+from tood_d2.cli import launch
+from tood_d2.config import (
     build_model,
     count_training_images,
-    evaluate,
-    fetch_weights,
     fit_schedule,
-    fix_seed,
-    launch,
     load_config,
-    load_weights,
     register_datasets,
-    train,
-    with_tta,
 )
-from tood_d2.inference import DTYPES, optimize_for_inference
+from tood_d2.engine import Trainer, fix_seed, train
+from tood_d2.evaluation import evaluate
+from tood_d2.inference import with_tta
+from tood_d2.inference.optimization import DTYPES, optimize_for_inference
 
 
 def parse_args(argv: list[str] | None = None) -> Namespace:

@@ -21,14 +21,11 @@ os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # read when Gradio i
 from omegaconf.errors import OmegaConfBaseException
 
 from detectron2.utils.logger import setup_logger
-from tood_d2.data.uploads import read_upload
-from tood_d2.engine import (
-    DensePredictor,
-    ImageAnalysis,
-    find_trained_models,
-    load_config,
-)
-from tood_d2.engine.arguments import add_overrides
+from tood_d2.cli.arguments import add_overrides
+from tood_d2.config import load_config
+from tood_d2.data.images import read_upload
+from tood_d2.inference import DensePredictor, find_trained_models
+from tood_d2.inspection import ImageAnalysis
 
 try:
     import gradio as gr

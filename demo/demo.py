@@ -23,13 +23,14 @@ from detectron2.data.detection_utils import read_image
 from detectron2.structures import Instances
 from detectron2.utils.logger import setup_logger
 from tood_d2 import model_zoo
-from tood_d2.engine import Predictor, load_config
-from tood_d2.engine.arguments import add_overrides
-from tood_d2.engine.errors import short_errors
+from tood_d2.cli.arguments import add_overrides
+from tood_d2.cli.messages import short_errors
+from tood_d2.config import load_config
 from tood_d2.evaluation.coco_results import coco_results
-from tood_d2.inference import DTYPES
-from tood_d2.visualization.predictions import draw_detections
-from tood_d2.visualization.video import VideoReader, video_writer
+from tood_d2.inference import Predictor
+from tood_d2.inference.drawing import draw_detections
+from tood_d2.inference.optimization import DTYPES
+from tood_d2.inference.video import VideoReader, video_writer
 
 DEFAULT_MODEL = "tood_R_50_FPN_1x"
 IMAGE_EXTENSIONS = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
@@ -193,7 +194,7 @@ def build_predictor(args: argparse.Namespace):
         predictor = Predictor(cfg, optimize=DTYPES.get(args.optimize), tta=args.tta)
     if not args.slice_size:
         return predictor
-    from tood_d2.engine.slicing import SlicedPredictor
+    from tood_d2.inference.slicing import SlicedPredictor
 
     return SlicedPredictor(predictor, args.slice_size)
 

@@ -21,8 +21,8 @@ from detectron2.engine import TrainerBase
 from detectron2.layers import ShapeSpec
 from detectron2.modeling import Backbone
 from detectron2.modeling.anchor_generator import DefaultAnchorGenerator
+from tood_d2.config import build_model, load_config, register_datasets
 from tood_d2.data.shapes import make_shapes
-from tood_d2.engine import build_model, load_config, register_datasets
 from tood_d2.modeling import TOOD, ATSSAssigner, TaskAlignedAssigner, TaskAlignedHead
 
 # Export takes packages that not everyone has.

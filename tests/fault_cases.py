@@ -11,8 +11,8 @@ from pathlib import Path
 import torch
 from script_runs import ROOT, Command
 
+from tood_d2.config import build_model, load_config
 from tood_d2.data import register_coco_json
-from tood_d2.engine import build_model, load_config
 
 SMALL = str(ROOT / "configs" / "tood_R_18_FPN_small.py")
 YAML = str(ROOT / "configs" / "tood_R_50_FPN_1x.yaml")

@@ -57,7 +57,7 @@ def run(command: Command, folder: Path) -> Outcome:
         os.chdir(folder)
         stack.enter_context(mock.patch("sys.argv", command.argv))
         program = os.path.basename(command.argv[0])
-        stack.enter_context(mock.patch("tood_d2.engine.launching._PROGRAM", program))
+        stack.enter_context(mock.patch("tood_d2.cli.processes._PROGRAM", program))
         # Detectron2 leaves its own there if a config fails.
         stack.enter_context(mock.patch("builtins.__import__", builtins.__import__))
         stack.enter_context(mock.patch.dict(os.environ, command.environment))
@@ -100,7 +100,7 @@ def _call(module) -> int:
 def _own_logging():
     """Loggers as at the start of a program."""
     setup_logger.cache_clear()
-    names = (None, "detectron2", "fvcore", "tood_d2", "tood_d2.engine.config")
+    names = (None, "detectron2", "fvcore", "tood_d2", "tood_d2.config.loading")
     loggers = [logging.getLogger(x) for x in names]
     states = [(x, x.handlers, x.level, x.propagate) for x in loggers]
     for logger in loggers:

@@ -14,7 +14,8 @@ from detectron2.data.detection_utils import read_image
 from detectron2.solver import LRMultiplier
 from detectron2.structures import Boxes, BoxMode, Instances
 from detectron2.utils.events import EventStorage
-from tood_d2.engine import Trainer, build_model, load_config
+from tood_d2.config import build_model, load_config
+from tood_d2.engine import Trainer
 
 CONFIGS = Path(__file__).resolve().parent.parent / "configs"
 FILES = sorted(

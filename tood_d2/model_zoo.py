@@ -8,7 +8,8 @@ from torch import nn
 
 from detectron2.config import CfgNode
 
-from .engine import build_model, load_config, load_weights
+from .checkpoint import load_weights
+from .config import build_model, load_config
 
 # In a checkout the configs lie beside the package, installed they lie inside.
 _FOLDERS = (Path(__file__).parent / "configs", Path(__file__).parents[1] / "configs")

@@ -18,10 +18,12 @@ from tqdm import tqdm
 
 from detectron2.data import build_detection_test_loader
 from detectron2.utils.logger import setup_logger
-from tood_d2.engine import annotated_test_data, build_model, load_config, load_weights
-from tood_d2.engine.arguments import add_overrides
-from tood_d2.engine.errors import short_errors
-from tood_d2.evaluation import AlignmentEvaluator, check_supported, dense_predictions
+from tood_d2.checkpoint import load_weights
+from tood_d2.cli.arguments import add_overrides
+from tood_d2.cli.messages import short_errors
+from tood_d2.config import annotated_test_data, build_model, load_config
+from tood_d2.inference import check_supported, dense_predictions
+from tood_d2.inspection import AlignmentEvaluator
 
 COLUMNS = {
     "pcc": "PCC (top-50)",

@@ -25,8 +25,8 @@ from tood_d2.checkpoint import (
     load_state_dict,
     save_weights,
 )
-from tood_d2.engine import build_model, load_config
-from tood_d2.engine.errors import short_errors
+from tood_d2.cli.messages import short_errors
+from tood_d2.config import build_model, load_config
 
 
 def convert_to_tood(state_dict: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -18,15 +18,15 @@ from tabulate import tabulate
 from tqdm import tqdm
 
 from detectron2.data import DatasetCatalog
+from tood_d2.cli.messages import short_errors
 from tood_d2.data import register_coco_json
-from tood_d2.data.annotation_arrays import annotation_arrays, sound_content
-from tood_d2.data.checking import Problem, check_annotations, has_lists
+from tood_d2.data.coco.annotation_arrays import annotation_arrays, sound_content
+from tood_d2.data.coco.checking import Problem, check_annotations, has_lists
+from tood_d2.data.coco.figures import draw_dataset
+from tood_d2.data.coco.fixing import fix
+from tood_d2.data.coco.image_checking import check_images
+from tood_d2.data.coco.suitability import check_against, check_matching
 from tood_d2.data.conversion import convert_voc, convert_yolo
-from tood_d2.data.fixing import fix
-from tood_d2.data.image_checking import check_images
-from tood_d2.data.suitability import check_against, check_matching
-from tood_d2.engine.errors import short_errors
-from tood_d2.visualization.dataset_figures import draw_dataset
 
 COCO_AREAS = (32**2, 96**2)  # up to which objects are small and medium, in square pixels
 MAX_SHOWN = 5  # problems of one kind

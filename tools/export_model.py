@@ -21,20 +21,20 @@ from tabulate import tabulate
 from torch import nn
 
 from detectron2.config import CfgNode
-from tood_d2.engine import (
-    Trainer,
+from tood_d2.checkpoint import load_weights
+from tood_d2.cli.arguments import add_overrides
+from tood_d2.cli.messages import short_errors
+from tood_d2.config import (
     annotated_test_data,
     build_model,
     category_ids,
     class_names,
-    evaluate,
     load_config,
-    load_weights,
     register_datasets,
     training_data,
 )
-from tood_d2.engine.arguments import add_overrides
-from tood_d2.engine.errors import short_errors
+from tood_d2.engine import Trainer
+from tood_d2.evaluation import evaluate
 from tood_d2.export.agreement import compare_candidates, compare_nms
 from tood_d2.export.metadata import Metadata
 from tood_d2.export.onnx_detector import ONNXDetector

@@ -4,8 +4,8 @@
 import argparse
 import sys
 
+from tood_d2.cli.messages import short_errors
 from tood_d2.data.shapes import make_shapes
-from tood_d2.engine.errors import short_errors
 
 
 def main() -> int:

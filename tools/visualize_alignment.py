@@ -20,17 +20,11 @@ from detectron2.config import CfgNode
 from detectron2.data import DatasetMapper
 from detectron2.data.detection_utils import convert_image_to_rgb
 from detectron2.utils.logger import setup_logger
-from tood_d2.engine import (
-    annotated_test_data,
-    build_model,
-    class_names,
-    load_config,
-    load_weights,
-)
-from tood_d2.engine.errors import short_errors
-from tood_d2.evaluation import check_supported, dense_predictions
-from tood_d2.modeling import TaskAlignedHead
-from tood_d2.visualization import (
+from tood_d2.checkpoint import load_weights
+from tood_d2.cli.messages import short_errors
+from tood_d2.config import annotated_test_data, build_model, class_names, load_config
+from tood_d2.inference import check_supported, dense_predictions
+from tood_d2.inspection import (
     ObjectView,
     anchor_generator_of,
     draw_internals,
@@ -38,6 +32,7 @@ from tood_d2.visualization import (
     head_internals,
     view_object,
 )
+from tood_d2.modeling import TaskAlignedHead
 
 NUM_IMAGES = 5
 

@@ -8,7 +8,7 @@ train = dict(
     max_iter=12 * EPOCH,
     # Length in epochs, to which max_iter and all other lengths are stretched.
     epochs=None,
-    # Whether to scale learning rate and lengths to the batch size, see engine/schedule.py, and
+    # Whether to scale learning rate and lengths to the batch size, see config/schedule.py, and
     # the batch size that they are written for.
     scale_schedule=False,
     reference_batch_size=16,

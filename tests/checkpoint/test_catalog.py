@@ -8,7 +8,7 @@ import torchvision
 
 from detectron2.utils.file_io import PathManager
 from tood_d2.checkpoint import catalog, convert_to_official_state_dict
-from tood_d2.engine.checkpointing import load_trained_weights
+from tood_d2.checkpoint.trained_weights import load_trained_weights
 from tood_d2.modeling import build_fpn, build_resnet
 
 

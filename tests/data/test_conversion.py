@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from tood_d2.data.checking import check_annotations
+from tood_d2.data.coco.checking import check_annotations
 from tood_d2.data.conversion import convert_voc, convert_yolo
 
 # 6 decimals of a box in at most 1000 pixels, 1.5 times, and rounding to 3 decimals.

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
-from tood_d2.engine import TrainedModel
+from tood_d2.inference import TrainedModel
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tood_d2.visualization.video import VideoReader, video_writer
+from tood_d2.inference.video import VideoReader, video_writer
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -5,8 +5,8 @@ import torch
 from torch import nn
 
 from detectron2.checkpoint import DetectionCheckpointer
+from tood_d2.checkpoint.training_checkpointer import TrainingCheckpointer, WeightsCheckpointer
 from tood_d2.engine.ema import EMAHook, build_ema
-from tood_d2.engine.training_checkpointer import TrainingCheckpointer, WeightsCheckpointer
 
 
 @pytest.fixture

@@ -14,12 +14,13 @@ from torch import nn
 
 from detectron2.data import MetadataCatalog
 from detectron2.structures import Boxes, Instances
+from tood_d2.config import load_config
+from tood_d2.config.options import TrainingOptions
 from tood_d2.data import register_coco_json
-from tood_d2.engine import Predictor, load_config
-from tood_d2.engine.options import TrainingOptions
-from tood_d2.engine.training import _build_step
+from tood_d2.engine.trainer import _build_step
+from tood_d2.inference import Predictor
+from tood_d2.inference.augmentation import DenseDetectorWithTTA
 from tood_d2.modeling import TaskAlignedHead
-from tood_d2.modeling.test_time_augmentation import DenseDetectorWithTTA
 
 CHANNELS_LAST = torch.channels_last
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
@@ -358,7 +359,7 @@ def kernels(weights):
 
 
 def test_channels_last(run, trained, tiny_overrides, tmp_path, monkeypatch):
-    monkeypatch.setattr("tood_d2.engine.training.evaluate", lambda *args: {})
+    monkeypatch.setattr("tood_d2.engine.trainer.evaluate", lambda *args: {})
     run(
         "tood_R_18_FPN_small.py",
         *tiny_overrides,
@@ -380,7 +381,7 @@ def test_the_head_is_compiled(run, tiny_overrides, tmp_path, monkeypatch):
     """But not that of the average, which only evaluates."""
     calls = []
     monkeypatch.setattr(nn.Module, "compile", lambda self, **kwargs: calls.append((self, kwargs)))
-    monkeypatch.setattr("tood_d2.engine.training.evaluate", lambda *args: {})
+    monkeypatch.setattr("tood_d2.engine.trainer.evaluate", lambda *args: {})
     run(
         "tood_R_18_FPN_small.py",
         *tiny_overrides,
@@ -431,7 +432,7 @@ def test_a_compiled_head_trains_alike(tiny_tood):
 
 def test_early_stopping_leaves_the_final_weights(run, tiny_overrides, tmp_path, monkeypatch):
     results = {"bbox": {"AP": 1.0}}
-    monkeypatch.setattr("tood_d2.engine.training.evaluate", lambda *args: results)
+    monkeypatch.setattr("tood_d2.engine.trainer.evaluate", lambda *args: results)
     run(
         "tood_R_18_FPN_small.py",
         *tiny_overrides,
@@ -452,7 +453,7 @@ def test_weights_and_biases_get_the_config(run, tiny_overrides, tmp_path, monkey
     calls = []
     wandb = SimpleNamespace(init=lambda **kwargs: calls.append(kwargs))
     monkeypatch.setitem(sys.modules, "wandb", wandb)
-    monkeypatch.setattr("tood_d2.engine.training.evaluate", lambda *args: {})
+    monkeypatch.setattr("tood_d2.engine.trainer.evaluate", lambda *args: {})
     run(
         "tood_R_18_FPN_small.py",
         *tiny_overrides,

@@ -20,12 +20,12 @@ from detectron2.evaluation import COCOEvaluator
 from detectron2.structures import Boxes, Instances
 from detectron2.utils import comm
 from tood_d2.evaluation import coco_evaluator
+from tood_d2.evaluation import figures as evaluation_figures
 from tood_d2.evaluation.coco_evaluator import (
     IllustratedCOCOEvaluator,
     confusion_matrix,
     match_detections,
 )
-from tood_d2.visualization import evaluation_figures
 
 NAMES = {7: "triangle", 1: "circle", 5: "square"}  # ids are neither sorted nor without gaps
 CIRCLE, SQUARE, TRIANGLE, NONE = range(4)

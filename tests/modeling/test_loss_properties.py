@@ -10,12 +10,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from detectron2.structures import Boxes, Instances
-from tood_d2.modeling.losses import (
-    aligned_logits,
-    centerness,
-    giou_loss,
-    task_aligned_focal_loss,
-)
+from tood_d2.modeling.losses import aligned_logits, centerness, giou_loss, task_aligned_focal_loss
 from tood_d2.modeling.targets import image_targets, stack_targets, target_centerness
 
 many = settings(max_examples=500)

@@ -11,12 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torchvision.ops import generalized_box_iou_loss
 
-from tood_d2.modeling.losses import (
-    aligned_logits,
-    centerness,
-    giou_loss,
-    task_aligned_focal_loss,
-)
+from tood_d2.modeling.losses import aligned_logits, centerness, giou_loss, task_aligned_focal_loss
 
 LOG2 = math.log(2)
 

@@ -11,9 +11,10 @@ import torch
 
 from detectron2 import model_zoo
 from detectron2.config import LazyConfig
+from tood_d2.config import build_model, load_config
+from tood_d2.config.datasets import register_datasets
 from tood_d2.data import register_coco_json
-from tood_d2.engine import Predictor, build_model, load_config
-from tood_d2.engine.datasets import register_datasets
+from tood_d2.inference import Predictor
 
 ROOT = Path(__file__).resolve().parents[2]
 SMALL_CONFIG = str(ROOT / "configs" / "tood_R_18_FPN_small.py")

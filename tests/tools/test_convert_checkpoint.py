@@ -5,12 +5,8 @@ import pytest
 import torch
 import torchvision
 
-from tood_d2.checkpoint import (
-    convert_to_official_state_dict,
-    load_class_names,
-    load_state_dict,
-)
-from tood_d2.engine import build_model, load_config
+from tood_d2.checkpoint import convert_to_official_state_dict, load_class_names, load_state_dict
+from tood_d2.config import build_model, load_config
 
 CONFIG = str(Path(__file__).resolve().parents[2] / "configs" / "tood_R_18_FPN_small.py")
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tood_d2.engine import build_model, load_config
+from tood_d2.config import build_model, load_config
 from tood_d2.export.onnx_detector import ONNXDetector
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"

@@ -7,6 +7,7 @@ from .official import (
     load_official_checkpoint,
 )
 from .torchvision import convert_torchvision_state_dict
+from .trained_weights import fetch_weights, load_weights
 
 __all__ = [
     "OFFICIAL_MODELS",
@@ -15,9 +16,11 @@ __all__ = [
     "convert_official_state_dict",
     "convert_to_official_state_dict",
     "convert_torchvision_state_dict",
+    "fetch_weights",
     "load_class_names",
     "load_official_checkpoint",
     "load_state_dict",
+    "load_weights",
     "read_checkpoint",
     "save_weights",
 ]

@@ -6,7 +6,7 @@ from torch.optim.swa_utils import AveragedModel
 
 from detectron2.engine import HookBase
 
-from .training_checkpointer import WeightsCheckpointer
+from ..checkpoint.training_checkpointer import WeightsCheckpointer
 
 
 def build_ema(model: nn.Module, decay: float) -> AveragedModel:

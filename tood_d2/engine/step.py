@@ -11,7 +11,7 @@ from torch.optim import Optimizer
 
 from detectron2.engine import SimpleTrainer
 
-from ..data.loading import TrainLoader
+from ..data.loading.loader import TrainLoader
 from .nonfinite import NonFiniteGuard
 
 

@@ -51,8 +51,8 @@ class IllustratedCOCOEvaluator(COCOEvaluator):
         return results
 
     def _write_pr_curves(self, coco_eval: COCOeval | None) -> None:
-        # Here, as tood_d2.visualization imports this package.
-        from ..visualization.evaluation_figures import draw_pr_curves
+        # Here, as drawing imports matplotlib.
+        from .figures import draw_pr_curves
 
         class_names = _class_names(self._coco_api)
         if coco_eval is None:
@@ -67,7 +67,7 @@ class IllustratedCOCOEvaluator(COCOEvaluator):
         self._save(draw_pr_curves(recalls, precisions, class_names), "pr_curves.png")
 
     def _write_confusion_matrix(self, coco_eval: COCOeval | None) -> None:
-        from ..visualization.evaluation_figures import draw_confusion_matrix
+        from .figures import draw_confusion_matrix
 
         if coco_eval is None:
             detections, img_ids = [], self._coco_api.getImgIds()

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from detectron2.modeling.meta_arch.dense_detector import DenseDetector
 
-from ..evaluation.dense_predictions import check_supported, scores_and_boxes
+from ..inference.dense_predictions import check_supported, scores_and_boxes
 
 
 class Candidates(NamedTuple):

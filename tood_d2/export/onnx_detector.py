@@ -9,7 +9,7 @@ from detectron2.layers import batched_nms
 from detectron2.modeling.postprocessing import detector_postprocess
 from detectron2.structures import Boxes, ImageList, Instances
 
-from ..engine.predictor import ImagePredictor
+from ..inference.predictor import ImagePredictor
 from .metadata import Metadata
 
 _UNREADABLE = (Fail, InvalidProtobuf, NoSuchFile)

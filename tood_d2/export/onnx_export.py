@@ -7,7 +7,7 @@ from onnxscript import opset20 as op
 
 from detectron2.modeling.meta_arch.dense_detector import DenseDetector
 
-from ..inference import fold_norms
+from ..inference.optimization import fold_norms
 from .candidates import CandidateDetector, Candidates
 from .metadata import Metadata
 from .nms import append_nms

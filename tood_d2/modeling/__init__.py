@@ -1,5 +1,5 @@
 from .assigners import ATSSAssigner, TaskAlignedAssigner
-from .backbone import build_fpn, build_resnet, build_tood_resnet_fpn_backbone
+from .backbones.resnet import build_fpn, build_resnet, build_tood_resnet_fpn_backbone
 from .foveabox import FoveaBox, LogDistanceTransform
 from .heads import ParallelHead, TaskAlignedDeltaHead, TaskAlignedHead
 from .meta_arch import TOOD

@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from ...safe_yaml import read_yaml
+from ...config.yaml_file import read_yaml
 from .labelled_images import (
     Conversion,
     LabelledImage,

@@ -5,13 +5,7 @@ from torch import Tensor
 
 from detectron2.structures import Boxes
 
-from .matching import (
-    BACKGROUND,
-    centers_inside,
-    match_by_priority,
-    pairwise_iou_,
-    split_pairs,
-)
+from .matching import BACKGROUND, centers_inside, match_by_priority, pairwise_iou_, split_pairs
 
 CONFLICT_RULES = ("iou", "area")
 

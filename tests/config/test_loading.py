@@ -1,0 +1,106 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from detectron2.data import DatasetCatalog, MetadataCatalog
+from tood_d2.config import load_config
+from tood_d2.config.datasets import class_names, register_datasets
+
+CONFIGS = Path(__file__).resolve().parents[2] / "configs"
+LAZY = str(CONFIGS / "tood_R_18_FPN_small.py")
+YAML = str(CONFIGS / "tood_R_50_FPN_1x.yaml")
+
+
+def test_overrides():
+    cfg = load_config(LAZY, ["train.max_iter=7", "model.backbone.bottom_up.stride_in_1x1=True"])
+    assert cfg.train.max_iter == 7
+    # Not in the config, but an argument of the function that is called.
+    assert cfg.model.backbone.bottom_up.stride_in_1x1 is True
+    assert load_config(YAML, ["SOLVER.MAX_ITER", "7"]).SOLVER.MAX_ITER == 7
+
+
+@pytest.mark.parametrize(
+    "path, override, message",
+    [
+        (LAZY, ["train.max_iters=7"], "unknown key 'train.max_iters', did you mean max_iter"),
+        (LAZY, ["trian.max_iter=7"], "unknown key 'trian.max_iter'"),
+        (LAZY, ["dataset.train_jsn=x"], "did you mean train_json"),
+        (LAZY, ["train.max_iter"], "'train.max_iter' should have the form key=value"),
+        (YAML, ["SOLVER.MAX_ITERS", "7"], "SOLVER.MAX_ITERS"),
+        (YAML, ["SOLVER.MAX_ITER"], "SOLVER.MAX_ITER"),
+    ],
+)
+def test_wrong_overrides_are_named(path, override, message):
+    with pytest.raises(ValueError, match=message):
+        load_config(path, override)
+
+
+def test_no_such_config():
+    with pytest.raises(FileNotFoundError, match="'nowhere.py': no such config file"):
+        load_config("nowhere.py")
+
+
+def test_class_names_of_coco():
+    for path in (YAML, str(CONFIGS / "tood_R_50_FPN_1x.py")):
+        names = class_names(load_config(path))
+        assert len(names) == 80 and names[0] == "person"
+
+
+@pytest.fixture
+def data(tmp_path):
+    """Two data sets that differ in one category; returns a function for their overrides."""
+    (tmp_path / "a.png").touch()
+    categories = {"train": [{"id": 2, "name": "cat"}], "test": [{"id": 2, "name": "dog"}]}
+    for split, value in categories.items():
+        content = {
+            "images": [{"id": 1, "file_name": "a.png", "width": 9, "height": 9}],
+            "annotations": [],
+            "categories": value,
+        }
+        (tmp_path / f"{split}.json").write_text(json.dumps(content))
+
+    def overrides(train, test):
+        return [
+            item
+            for key, name in (("train", train), ("test", test))
+            if name
+            for item in (
+                f"dataset.{key}_json={tmp_path}/{name}.json",
+                f"dataset.{key}_images={tmp_path}",
+            )
+        ]
+
+    yield overrides
+    for split in categories:
+        if f"{tmp_path}/{split}.json" in DatasetCatalog:
+            DatasetCatalog.pop(f"{tmp_path}/{split}.json")
+            MetadataCatalog.pop(f"{tmp_path}/{split}.json")
+
+
+def test_classes_come_from_the_json(data):
+    cfg = load_config(LAZY, data("train", "train"))
+    register_datasets(cfg)
+    assert cfg.model.num_classes == 1
+    assert cfg.model.head.num_classes == 1
+    assert class_names(cfg) == ["cat"]
+    assert cfg.dataloader.train.dataset.names == cfg.dataset.train_json
+    assert cfg.dataloader.evaluator.dataset_name == cfg.dataset.test_json
+
+
+def test_different_categories_are_named(data):
+    with pytest.raises(ValueError, match=r"differ in their categories: 2 \((cat|dog)\)"):
+        register_datasets(load_config(LAZY, data("train", "test")))
+
+
+def test_incomplete_data(data):
+    with pytest.raises(ValueError, match="dataset.test_json and dataset.test_images are missing"):
+        register_datasets(load_config(LAZY, data("train", None)))
+    with pytest.raises(ValueError, match="dataset.train_json and dataset.train_images go together"):
+        register_datasets(load_config(LAZY, data("train", "train")[1:]))
+
+
+def test_evaluation_needs_test_data_only(data):
+    cfg = load_config(LAZY, data(None, "test"))
+    register_datasets(cfg)
+    assert class_names(cfg) == ["dog"]

@@ -1,0 +1,145 @@
+"""Problems of image files, found by the images' ids, and solved."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from detectron2.data.detection_utils import read_image
+from tood_d2.data.coco.checking import check_annotations
+from tood_d2.data.coco.fixing import fix
+from tood_d2.data.coco.image_checking import check_images, oriented_size
+
+
+def only(problems):
+    (problem,) = problems
+    return problem
+
+
+@pytest.fixture
+def images(content, tmp_path):
+    """Folder with the images of the content."""
+    (tmp_path / "sub").mkdir()
+    rng = np.random.default_rng(0)
+    for image in content["images"]:
+        pixels = rng.integers(256, size=(image["height"], image["width"], 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(tmp_path / image["file_name"])
+    return tmp_path
+
+
+class TestImageFiles:
+    def check(self, content, images):
+        return check_images(content, "x.json", images)
+
+    def fixed(self, content, images):
+        fixed, changes = fix(content, self.check(content, images), "x.json")
+        assert check_annotations(fixed, "x.json") == [] and not any(
+            x.fatal for x in self.check(fixed, images)
+        )
+        return fixed, changes
+
+    def test_fine(self, content, images):
+        assert self.check(content, images) == []
+
+    def test_missing(self, content, images):
+        (images / "b.png").unlink()
+        problem = only(self.check(content, images))
+        assert (problem.kind, problem.fatal) == ("missing-image", True)
+        assert problem.where == "x.json: image 20 (b.png)"
+        assert str(images / "b.png") in problem.message
+
+    @pytest.mark.parametrize("end", [0, 100, -50])
+    def test_unreadable(self, content, images, end):
+        path = images / "b.png"
+        path.write_bytes(path.read_bytes()[:end])
+        problem = only(self.check(content, images))
+        assert (problem.kind, problem.fatal) == ("unreadable-image", True)
+        assert problem.where == "x.json: image 20 (b.png)"
+        fixed, changes = self.fixed(content, images)
+        assert [x["id"] for x in fixed["images"]] == [7]
+        assert [x["id"] for x in fixed["annotations"]] == [1]
+        assert ["image 20" in changes[0], "annotation 5" in changes[1]] == [True, True]
+
+    def test_more_pixels_than_memory(self, content, images, huge_png):
+        (images / "b.png").write_bytes(huge_png)
+        problem = only(self.check(content, images))
+        assert (problem.kind, problem.fatal) == ("unreadable-image", True)
+        assert "400000000 pixels" in problem.message
+
+    def test_truncated_jpeg(self, content, images):
+        Image.effect_noise((64, 48), 50).save(images / "b.jpg")
+        (images / "b.jpg").write_bytes((images / "b.jpg").read_bytes()[:-200])
+        content["images"][1]["file_name"] = "b.jpg"
+        assert only(self.check(content, images)).kind == "unreadable-image"
+
+    def test_wrong_size(self, content, images):
+        content["images"][1] |= {"width": 90, "height": 50}
+        content["annotations"].append(
+            {**content["annotations"][1], "id": 6, "bbox": [50, 0, 30, 30]}
+        )
+        problem = only(self.check(content, images))
+        assert (problem.kind, problem.fatal) == ("wrong-size", True)
+        assert problem.where == "x.json: image 20 (b.png)" and problem.size == (64, 48)
+        assert "90 x 50" in problem.message and "64 x 48" in problem.message
+        # The box does not reach out of its image before the size is corrected.
+        fixed, changes = self.fixed(content, images)
+        assert fixed["images"][1] == {
+            "id": 20,
+            "file_name": "b.png",
+            "width": 64,
+            "height": 48,
+        }
+        assert fixed["annotations"][2]["bbox"] == [50, 0, 14, 30]
+        assert len(changes) == 2
+
+    def test_no_size(self, content, images):
+        del content["images"][1]["width"]
+        fixed, _ = self.fixed(content, images)
+        assert fixed["images"][1]["width"] == 64
+
+    def save_turned(self, images, orientation):
+        exif = Image.Exif()
+        exif[0x0112] = orientation
+        Image.new("RGB", (64, 48)).save(images / "b.png", exif=exif)
+
+    @pytest.mark.parametrize("orientation", [5, 6, 7, 8])
+    def test_size_before_turning(self, content, images, orientation):
+        self.save_turned(images, orientation)
+        problem = only(self.check(content, images))
+        assert (problem.kind, problem.fatal) == ("exif-unturned", True)
+        assert problem.where == "x.json: image 20 (b.png)" and problem.size == (48, 64)
+        fixed, changes = self.fixed(content, images)
+        assert [x["id"] for x in fixed["annotations"]] == [1]
+        assert len(changes) == 2
+
+    def test_size_after_turning(self, content, images):
+        self.save_turned(images, 6)
+        content["images"][1] |= {"width": 48, "height": 64}
+        problem = only(self.check(content, images))
+        assert (problem.kind, problem.fatal) == ("exif-turned", False)
+
+    def test_upside_down(self, content, images):
+        self.save_turned(images, 3)
+        assert only(self.check(content, images)).kind == "exif-turned"
+
+    def test_upright(self, content, images):
+        self.save_turned(images, 1)
+        assert self.check(content, images) == []
+
+    @pytest.mark.parametrize("orientation", range(10))
+    def test_size_is_that_of_detectron2(self, images, orientation):
+        self.save_turned(images, orientation)
+        with Image.open(images / "b.png") as image:
+            width, height, read = oriented_size(image)
+        assert read_image(images / "b.png").shape[:2] == (height, width)
+        assert read == orientation
+
+    def test_progress(self, content, images):
+        seen = []
+
+        def progress(items):
+            for item in items:
+                seen.append(item)
+                yield item
+
+        assert check_images(content, "x.json", images, progress) == []
+        assert len(seen) == 2

@@ -1,0 +1,129 @@
+import json
+
+import pytest
+
+from detectron2.data import DatasetCatalog, MetadataCatalog
+from tood_d2.data import register_coco_json
+
+
+@pytest.fixture
+def write(tmp_path):
+    """Writes a data set of one image and returns its JSON file and folder."""
+    (tmp_path / "images" / "sub").mkdir(parents=True)
+    (tmp_path / "images" / "sub" / "a.png").touch()
+    written = []
+
+    def _write(**changes):
+        content = {
+            "images": [{"id": 7, "file_name": "sub/a.png", "width": 50, "height": 40}],
+            "annotations": [
+                {"id": 1, "image_id": 7, "category_id": 9, "bbox": [1, 2, 3, 4], "area": 12}
+            ],
+            "categories": [{"id": 9, "name": "dog"}, {"id": 3, "name": "cat"}],
+        }
+        content.update(changes)
+        content = {key: value for key, value in content.items() if value is not None}
+        path = tmp_path / f"{len(written)}.json"
+        path.write_text(json.dumps(content))
+        written.append(str(path))
+        return str(path), str(tmp_path / "images")
+
+    yield _write
+    for name in written:
+        if name in DatasetCatalog:
+            DatasetCatalog.pop(name)
+            MetadataCatalog.pop(name)
+
+
+def test_classes_are_known_at_once_by_ascending_id(write):
+    json_file, images = write()
+    metadata = register_coco_json(json_file, images)
+    assert metadata.thing_classes == ["cat", "dog"]
+    assert metadata.thing_dataset_id_to_contiguous_id == {3: 0, 9: 1}
+    (image,) = DatasetCatalog.get(json_file)
+    assert image["file_name"].endswith("images/sub/a.png")
+    assert [x["category_id"] for x in image["annotations"]] == [1]
+
+
+def test_registering_again_has_no_effect(write):
+    json_file, images = write()
+    assert register_coco_json(json_file, images) is register_coco_json(json_file, images)
+
+
+@pytest.mark.parametrize("key", ["images", "annotations", "categories"])
+def test_missing_lists_are_named(write, key):
+    with pytest.raises(ValueError, match=f"'{key}'"):
+        register_coco_json(*write(**{key: None}))
+
+
+@pytest.mark.parametrize(
+    ("key", "item", "message"),
+    [
+        ("images", {"id": 7, "file_name": "sub/a.png", "width": 5}, "'images' has no height"),
+        ("annotations", {"id": 1, "image_id": 7, "bbox": [1, 2, 3, 4]}, "has no category_id"),
+        ("categories", {"id": 1}, "'categories' has no name"),
+    ],
+)
+def test_incomplete_items_are_named(write, key, item, message):
+    json_file, images = write(**{key: [item]})
+    with pytest.raises(ValueError, match=message) as info:
+        register_coco_json(json_file, images)
+    assert json_file in str(info.value) and str(item) in str(info.value)
+
+
+def test_no_images(write):
+    with pytest.raises(ValueError, match="'images' is empty"):
+        register_coco_json(*write(images=[]))
+
+
+def test_missing_files_are_named(write, tmp_path):
+    json_file, images = write()
+    with pytest.raises(FileNotFoundError, match="nowhere.json"):
+        register_coco_json(str(tmp_path / "nowhere.json"), images)
+    with pytest.raises(FileNotFoundError, match="no_folder"):
+        register_coco_json(json_file, str(tmp_path / "no_folder"))
+    (tmp_path / "images" / "sub" / "a.png").unlink()
+    with pytest.raises(FileNotFoundError, match="a.png"):
+        register_coco_json(json_file, images)
+
+
+def test_not_json(write, tmp_path):
+    json_file, images = write()
+    for text in ("{not json", "[" * 100_000):
+        (tmp_path / "text.json").write_text(text)
+        with pytest.raises(ValueError, match="text.json is not JSON"):
+            register_coco_json(str(tmp_path / "text.json"), images)
+
+
+def box(id_, *bbox):
+    return {"id": id_, "image_id": 7, "category_id": 9, "bbox": bbox, "area": 1, "iscrowd": 0}
+
+
+def test_fatal_problems_are_listed(write):
+    boxes = [box(i, 1, 2, float("nan"), 4) for i in range(1, 8)]
+    json_file, images = write(annotations=boxes)
+    with pytest.raises(ValueError, match=r"and 2 more \(tools/dataset.py check") as info:
+        register_coco_json(json_file, images)
+    named = [i for i in range(1, 8) if f"{json_file}: annotation {i}: box" in str(info.value)]
+    assert named == [1, 2, 3, 4, 5]
+    assert json_file not in DatasetCatalog
+
+
+def test_other_problems_are_counted_in_one_warning(write, caplog):
+    boxes = [box(1, 1, 2, 3, 4), box(2, 1, 2, 0, 4), box(3, 1, 2, 0, 5), box(4, 60, 2, 3, 4)]
+    json_file, images = write(annotations=boxes)
+    register_coco_json(json_file, images)
+    (message,) = [x.message for x in caplog.records if x.name == "tood_d2.data.coco.registration"]
+    assert json_file in message and "tools/dataset.py check" in message
+    assert "empty-box (2), outside-box (1)" in message
+
+
+def test_good_data_cause_no_warning(write, caplog):
+    register_coco_json(*write(annotations=[box(1, 1, 2, 3, 4)]))
+    assert not [x for x in caplog.records if x.name == "tood_d2.data.coco.registration"]
+
+
+def test_data_without_boxes(write):
+    json_file, images = write(annotations=[])
+    register_coco_json(json_file, images)
+    assert DatasetCatalog.get(json_file)[0]["annotations"] == []

@@ -1,0 +1,93 @@
+"""Images of all kinds become 8-bit BGR; what is none is refused in words."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from detectron2.data.detection_utils import read_image
+from tood_d2.data.images import read_upload
+
+
+@pytest.fixture
+def save(tmp_path):
+    def _save(pixels, name="image.png", mode=None, **kwargs):
+        image = Image.fromarray(np.asarray(pixels))
+        path = tmp_path / name
+        (image.convert(mode) if mode else image).save(path, **kwargs)
+        return path
+
+    return _save
+
+
+COLORS = np.random.default_rng(0).integers(0, 256, (6, 8, 3), dtype=np.uint8)
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "L", "LA", "P", "1", "CMYK"])
+def test_as_detectron2_reads_it(save, mode):
+    name = "image.jpg" if mode == "CMYK" else "image.png"
+    path = save(COLORS, name, mode)
+    image = read_upload(path)
+    assert image.shape == (6, 8, 3) and image.dtype == np.uint8
+    assert (image == read_image(str(path), "BGR")).all()
+
+
+def test_turned_as_exif_says(save):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    path = save(COLORS, "image.jpg", exif=exif)
+    assert read_upload(path).shape == (8, 6, 3)
+    assert (read_upload(path) == read_image(str(path), "BGR")).all()
+
+
+@pytest.mark.parametrize("name", ["image.png", "image.tif"])
+def test_16_bits(save, name):
+    # 65535 / 255 = 257
+    path = save(np.array([[0, 257, 128 * 257, 65535]], dtype=np.uint16), name)
+    assert read_upload(path)[0, :, 0].tolist() == [0, 1, 128, 255]
+
+
+def test_8_bits_in_32(save):
+    path = save(np.array([[0, 100, 255]], dtype=np.int32), "image.tif")
+    assert read_upload(path)[0, :, 0].tolist() == [0, 100, 255]
+
+
+def test_floats(save):
+    path = save(np.array([[-1.0, 0.0, 1.0, np.nan]], dtype=np.float32), "image.tif")
+    assert read_upload(path)[0, :, 0].tolist() == [0, 127, 255, 127]
+    assert (read_upload(save(np.ones((2, 2), np.float32), "same.tif")) == 0).all()
+
+
+def test_one_pixel(save):
+    assert read_upload(save(COLORS[:1, :1])).tolist() == [[COLORS[0, 0, ::-1].tolist()]]
+
+
+def test_too_large(save, tmp_path, huge_png, limited_memory):
+    path = save(COLORS)
+    with pytest.raises(ValueError, match=r"image.png is too large: at most 4e-05 .* not 8 x 6"):
+        read_upload(path, max_pixels=40)
+    # Pillow itself refuses this one.
+    (tmp_path / "huge.png").write_bytes(huge_png)
+    with pytest.raises(ValueError, match="huge.png is too large: at most 40 megapixels"):
+        read_upload(tmp_path / "huge.png")
+
+
+def test_too_narrow(save):
+    assert read_upload(save(np.zeros((200, 1), np.uint8))).shape == (200, 1, 3)
+    with pytest.raises(ValueError, match="image.png is too narrow: 1 x 201"):
+        read_upload(save(np.zeros((201, 1), np.uint8)))
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"no image", b"<svg xmlns='http://www.w3.org/2000/svg'/>", b"%!PS-Adobe EPSF"]
+)
+def test_no_image(tmp_path, content):
+    (tmp_path / "text.png").write_bytes(content)
+    with pytest.raises(ValueError, match="text.png is no image, or none of the kinds BMP, GIF"):
+        read_upload(tmp_path / "text.png")
+
+
+def test_cut_off(save, tmp_path):
+    content = save(np.zeros((300, 300), np.uint8), "image.jpg").read_bytes()
+    (tmp_path / "half.jpg").write_bytes(content[: len(content) // 2])
+    with pytest.raises(ValueError, match="half.jpg is broken: "):
+        read_upload(tmp_path / "half.jpg")

@@ -1,0 +1,93 @@
+"""Seeds of runs and steps."""
+
+import random
+
+import numpy as np
+import pytest
+import torch
+from omegaconf import OmegaConf
+from torch import nn
+
+from detectron2.config import get_cfg
+from detectron2.engine import HookBase
+from tood_d2 import add_tood_config
+from tood_d2.checkpoint.training_checkpointer import TrainingCheckpointer
+from tood_d2.engine.hooks.phase.seeding import SeedSteps, fix_seed
+
+
+def lazy(folder, seed=-1):
+    return OmegaConf.create({"train": {"output_dir": str(folder), "max_iter": 9, "seed": seed}})
+
+
+def yaml(folder, seed=-1):
+    cfg = get_cfg()
+    add_tood_config(cfg)
+    cfg.OUTPUT_DIR, cfg.SEED = str(folder), seed
+    return cfg
+
+
+def seed_of(cfg):
+    return cfg.SEED if "SEED" in cfg else cfg.train.seed
+
+
+@pytest.fixture(params=[lazy, yaml])
+def build(request, tmp_path):
+    return lambda seed=-1: request.param(tmp_path, seed)
+
+
+@pytest.fixture
+def checkpoint(tmp_path):
+    """A checkpoint of a run with the seed 7."""
+    TrainingCheckpointer(nn.Linear(1, 1), str(tmp_path), [], seed=7).save("model_0000001")
+
+
+def test_a_seed_is_chosen(build):
+    seeds = set()
+    for _ in range(3):
+        cfg = build()
+        fix_seed(cfg, resume=False)
+        seeds.add(seed_of(cfg))
+    assert len(seeds) == 3 and min(seeds) >= 0
+
+
+def test_a_given_seed_stays(build, checkpoint):
+    cfg = build(seed=3)
+    fix_seed(cfg, resume=True)
+    assert seed_of(cfg) == 3
+
+
+def test_a_resumed_run_keeps_its_seed(build, checkpoint):
+    cfg = build()
+    fix_seed(cfg, resume=True)
+    assert seed_of(cfg) == 7
+    cfg = build()
+    fix_seed(cfg, resume=False)
+    assert seed_of(cfg) != 7
+
+
+def test_there_may_be_nothing_to_resume(build):
+    cfg = build()
+    fix_seed(cfg, resume=True)
+    assert seed_of(cfg) >= 0
+
+
+class Draw(HookBase):
+    """Draws a number of each generator in each step."""
+
+    def __init__(self):
+        self.numbers = []
+
+    def after_step(self):
+        self.numbers.append((random.random(), np.random.rand(), torch.rand(1).item()))
+
+
+def test_numbers_of_a_step_depend_on_seed_and_iteration(steps):
+    def draw(seed, start, end):
+        hook = Draw()
+        steps(SeedSteps(seed), hook).train(start, end)
+        return hook.numbers
+
+    numbers = draw(1, 0, 6)
+    assert len(set(numbers)) == 6
+    assert draw(1, 4, 6) == numbers[4:]
+    assert draw(2, 4, 6) != numbers[4:]

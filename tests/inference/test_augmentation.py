@@ -1,0 +1,116 @@
+"""Detection on several versions of an image."""
+
+import numpy as np
+import pytest
+import torch
+from omegaconf import OmegaConf
+from PIL import Image
+from torch import nn
+
+from detectron2.config import LazyCall as L
+from detectron2.config import get_cfg
+from detectron2.modeling import DatasetMapperTTA
+from detectron2.structures import Boxes, Instances
+from tood_d2.inference import with_tta
+from tood_d2.inference.augmentation import DenseDetectorWithTTA
+
+BOX = (10, 20, 40, 30)  # of the bright rectangle in an image of 80 x 60 pixels
+
+
+def picture():
+    image = np.zeros((60, 80, 3), np.uint8)
+    x1, y1, x2, y2 = BOX
+    image[y1:y2, x1:x2] = (255, 200, 0)
+    return image
+
+
+class FindsBright(nn.Module):
+    """Finds what is bright in the first channel, with the image's width in thousands as score."""
+
+    test_nms_thresh = 0.5
+    max_detections_per_image = 5
+
+    def __init__(self):
+        super().__init__()
+        self.seen = []
+
+    def forward(self, batched_inputs):
+        (sample,) = batched_inputs
+        assert set(sample) == {"image"}  # boxes are wanted in pixels of this version
+        image = sample["image"]
+        self.seen.append(tuple(image.shape[1:]))
+        ys, xs = torch.nonzero(image[0] > 127, as_tuple=True)
+        box = [xs.min(), ys.min(), xs.max() + 1, ys.max() + 1]
+        instances = Instances(tuple(image.shape[1:]))
+        instances.pred_boxes = Boxes(torch.tensor([box], dtype=torch.float32))
+        instances.scores = torch.tensor([image.shape[2] / 1000])
+        instances.pred_classes = torch.tensor([2])
+        return [{"instances": instances}]
+
+
+@pytest.fixture
+def detector():
+    mapper = DatasetMapperTTA(min_sizes=[60, 120], max_size=400, flip=True)
+    return DenseDetectorWithTTA(FindsBright(), mapper, "RGB")
+
+
+def detect(detector, **sample):
+    (output,) = detector([sample])
+    return output["instances"]
+
+
+def test_boxes_of_all_versions_are_those_of_the_image(detector):
+    found = detect(detector, image=torch.from_numpy(picture().transpose(2, 0, 1)))
+    assert detector.model.seen == [(60, 80), (60, 80), (120, 160), (120, 160)]
+    assert len(found) == 1  # four that are the same for NMS
+    assert found.pred_boxes.tensor[0].tolist() == pytest.approx(BOX, abs=0.6)
+    assert found.scores.item() == pytest.approx(0.16)  # the best one's
+    assert found.pred_classes.item() == 2 and found.image_size == (60, 80)
+
+
+def test_boxes_are_scaled_to_the_size_that_is_asked_for(detector):
+    image = torch.from_numpy(picture().transpose(2, 0, 1))
+    found = detect(detector, image=image, height=120, width=240)
+    expected = (BOX[0] * 3, BOX[1] * 2, BOX[2] * 3, BOX[3] * 2)
+    assert found.pred_boxes.tensor[0].tolist() == pytest.approx(expected, abs=1.8)
+    assert found.image_size == (120, 240)
+
+
+@pytest.mark.parametrize("input_format", ["RGB", "BGR"])
+def test_images_are_read_anew(detector, tmp_path, input_format):
+    """The first channel is bright in RGB only."""
+    detector.input_format = input_format
+    Image.fromarray(picture()).save(tmp_path / "a.png")
+    sample = {"file_name": str(tmp_path / "a.png"), "height": 60, "width": 80}
+    sample["image"] = torch.zeros(3, 30, 40)
+    if input_format == "BGR":
+        with pytest.raises(RuntimeError):  # of the minimum of no pixels
+            detect(detector, **sample)
+    else:
+        found = detect(detector, **sample)
+        assert found.pred_boxes.tensor[0].tolist() == pytest.approx(BOX, abs=0.6)
+
+
+def test_different_classes_are_not_merged_and_the_best_are_kept(detector):
+    boxes = torch.tensor([[0.0, 0, 9, 9], [0, 0, 9, 9], [-5, 0, 99, 9]])
+    scores, classes = torch.tensor([0.2, 0.3, 0.9]), torch.tensor([0, 1, 1])
+    detector.model.max_detections_per_image = 2
+    found = detector._merge(Boxes(boxes), scores, classes, (60, 80))
+    assert found.scores.tolist() == pytest.approx([0.9, 0.3])
+    assert found.pred_boxes.tensor[0].tolist() == [0, 0, 80, 9]  # clipped
+
+
+def test_both_kinds_of_config(tiny_tood):
+    cfg = get_cfg()
+    cfg.TEST.AUG.MIN_SIZES, cfg.TEST.AUG.MAX_SIZE, cfg.TEST.AUG.FLIP = (64,), 99, False
+    tta = with_tta(tiny_tood().eval(), cfg)
+    assert (tta.mapper.min_sizes, tta.mapper.flip, tta.input_format) == ((64,), False, "BGR")
+    test = {"mapper": {"image_format": "RGB"}}
+    lazy = OmegaConf.create({"dataloader": {"test": test}}, flags={"allow_objects": True})
+    with pytest.raises(ValueError, match="no dataloader.tta"):
+        with_tta(tiny_tood().eval(), lazy)
+    lazy.dataloader.tta = L(DatasetMapperTTA)(min_sizes=[64, 96], max_size=99, flip=True)
+    tta = with_tta(tiny_tood().eval(), lazy)
+    image = torch.randint(0, 256, (3, 50, 70), dtype=torch.uint8)
+    assert tta.mapper.flip and tta.input_format == "RGB"
+    assert detect(tta, image=image).image_size == (50, 70)

@@ -1,0 +1,126 @@
+"""Predictions on the left, ground truth on the right."""
+
+import numpy as np
+import pytest
+import torch
+
+from detectron2.data import Metadata
+from detectron2.structures import Boxes, Instances
+from detectron2.utils.events import EventStorage
+from detectron2.utils.visualizer import Visualizer
+from tood_d2.inference.drawing import draw_detections, draw_predictions
+
+HEIGHT, WIDTH = 120, 200
+METADATA = Metadata(name="test", thing_classes=["circle", "square"])
+
+
+@pytest.fixture
+def image():
+    return np.full((HEIGHT, WIDTH, 3), 128, dtype=np.uint8)
+
+
+def boxes(*rows):
+    return Boxes(torch.tensor(rows, dtype=torch.float32).reshape(-1, 4))
+
+
+def predictions(*rows):
+    """Rows of (class, score, box)."""
+    classes, scores, rows = zip(*rows, strict=True) if rows else ((), (), ())
+    return Instances(
+        (HEIGHT, WIDTH),
+        pred_boxes=boxes(*rows),
+        scores=torch.tensor(scores),
+        pred_classes=torch.tensor(classes, dtype=torch.int64),
+    )
+
+
+def ground_truth(*rows):
+    """Rows of (class, box)."""
+    classes, rows = zip(*rows, strict=True) if rows else ((), ())
+    return Instances(
+        (HEIGHT, WIDTH),
+        gt_boxes=boxes(*rows),
+        gt_classes=torch.tensor(classes, dtype=torch.int64),
+    )
+
+
+@pytest.fixture
+def calls(monkeypatch):
+    """What the visualizer is asked to draw, left and right."""
+    found = []
+    overlay = Visualizer.overlay_instances
+
+    def spy(self, **kwargs):
+        found.append(kwargs)
+        return overlay(self, **kwargs)
+
+    monkeypatch.setattr(Visualizer, "overlay_instances", spy)
+    return found
+
+
+class TestDrawPredictions:
+    pred = predictions((1, 0.9, [10, 10, 60, 60]), (0, 0.2, [110, 60, 180, 110]))
+    gt = ground_truth((1, [12, 12, 62, 62]))
+
+    def test_sides(self, image):
+        picture = draw_predictions(image, self.pred, self.gt, METADATA, score_thresh=0.3)
+        assert picture.shape == (HEIGHT, 2 * WIDTH, 3) and picture.dtype == np.uint8
+        left, right = picture[:, :WIDTH], picture[:, WIDTH:]
+        for side, box in [(left, self.pred.pred_boxes), (right, self.gt.gt_boxes)]:
+            x1, y1, x2, y2 = box.tensor[0].int().tolist()
+            middle = (y1 + y2) // 2
+            assert (side[middle, x1] != 128).any() and (side[middle, x2] != 128).any()
+            assert (side[middle, (x1 + x2) // 2] == 128).all()
+        assert (left[:, 100:] == 128).all()  # the uncertain prediction is left out
+        assert (image == 128).all()
+
+    def test_labels_and_colours(self, image, calls):
+        draw_predictions(image, self.pred, self.gt, METADATA, score_thresh=0.1)
+        left, right = calls
+        assert left["labels"] == ["square 90%", "circle 20%"]
+        assert right["labels"] == ["square"]
+        assert (left["assigned_colors"][0] == right["assigned_colors"][0]).all()
+        assert (left["assigned_colors"][0] != left["assigned_colors"][1]).any()
+
+    def test_classes_without_names(self, image, calls):
+        pred = predictions((123, 0.9, [10, 10, 40, 40]))
+        draw_predictions(image, pred, self.gt, Metadata(name="nameless"), score_thresh=0.3)
+        assert [x["labels"] for x in calls] == [["123 90%"], ["1"]]
+
+    @pytest.mark.parametrize("rows", [(), ((1, 0.1, [10, 10, 40, 40]),)])
+    def test_nothing_to_draw(self, image, rows):
+        picture = draw_predictions(
+            image, predictions(*rows), ground_truth(), METADATA, score_thresh=0.3
+        )
+        assert (picture == 128).all() and picture.shape == (HEIGHT, 2 * WIDTH, 3)
+
+    def test_tensorboard(self, image):
+        picture = draw_predictions(image, self.pred, self.gt, METADATA, score_thresh=0.3)
+        with EventStorage() as storage:
+            storage.put_image("predictions", picture.transpose(2, 0, 1))
+
+    def test_predictions_in_training(self, image):
+        pred = predictions((1, 0.9, [10, 10, 40, 40]))
+        pred.pred_boxes.tensor.requires_grad_()
+        draw_predictions(image, pred, self.gt, METADATA, score_thresh=0.3)
+
+
+class TestDrawDetections:
+    pred = predictions(
+        (1, 0.9, [10, 10, 60, 60]), (1, 0.5, [80, 60, 99, 90]), (0, 0.2, [1, 1, 9, 9])
+    )
+
+    def test_labels(self, image, calls):
+        drawing = draw_detections(image, self.pred[:2], METADATA.thing_classes)
+        assert calls[0]["labels"] == ["square 90%", "square 50%"]
+        picture = drawing.get_image()
+        assert picture.shape == (HEIGHT, WIDTH, 3)
+        assert (picture[40, 10] != 128).any() and (picture[30:50, 30:40] == 128).all()
+        assert (image == 128).all()
+
+    def test_a_class_keeps_its_colour(self, image, calls):
+        for _ in range(2):
+            draw_detections(image, self.pred, ["circle", "square"])
+        first, second = ([tuple(x) for x in call["assigned_colors"]] for call in calls)
+        assert first == second
+        assert first[0] == first[1] != first[2]

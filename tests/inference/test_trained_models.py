@@ -1,0 +1,52 @@
+"""The models that training left are found and loaded with their weights."""
+
+from pathlib import Path
+
+import pytest
+
+from tood_d2.inference import find_trained_models
+
+CONFIGS = Path(__file__).resolve().parents[2] / "configs"
+
+
+@pytest.fixture
+def runs(tmp_path):
+    """A folder of runs: one with both weights, a nested one, one of which a file is missing."""
+    for name in (
+        "b/config.yaml",
+        "b/model_final.pth",
+        "b/model_best.pth",
+        "b/model_0000449.pth",
+        "a/c=1, d/config.yaml",
+        "a/c=1, d/model_best.pth",
+        "no_weights/config.yaml",
+        "no_config/model_final.pth",
+    ):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    return tmp_path
+
+
+def test_find(runs):
+    models = find_trained_models(runs)
+    assert list(models) == ["a/c=1, d/model_best.pth", "b/model_final.pth", "b/model_best.pth"]
+    assert models["b/model_best.pth"] == (f"{runs}/b/config.yaml", f"{runs}/b/model_best.pth")
+
+
+def test_the_folder_itself(runs):
+    assert list(find_trained_models(runs / "b")) == ["model_final.pth", "model_best.pth"]
+
+
+def test_none(runs):
+    assert find_trained_models(runs / "no_weights") == {}
+    assert find_trained_models(runs / "nowhere") == {}
+
+
+def test_weights_of_both_kinds_of_config(runs):
+    """Under a path that overrides in words would misunderstand."""
+    model = find_trained_models(runs)["a/c=1, d/model_best.pth"]
+    Path(model.config_file).write_text(f"_BASE_: {CONFIGS}/tood_R_50_FPN_1x.yaml\n")
+    assert model.weights == model.load_config().MODEL.WEIGHTS
+    Path(model.config_file).write_text("model: {}\ntrain: {device: cpu, init_checkpoint: ''}\n")
+    assert model.load_config().train.init_checkpoint == model.weights

@@ -1,0 +1,112 @@
+"""Checkpoints of training that know their classes and survive what may happen to a run."""
+
+import logging
+import os
+
+from torch import Tensor, nn
+
+from detectron2.utils import comm
+from detectron2.utils.file_io import PathManager
+
+from .atomic import atomic_write
+from .checkpointer import SafeCheckpointer
+from .recovery import recover_checkpoint
+
+logger = logging.getLogger(__name__)
+
+# Layers with an output per class, in TOOD and in Detectron2's FCOS.
+_CLASS_LAYERS = ("cls_logits", "cls_score")
+
+
+class _AtomicPathManager:
+    """Detectron2's PathManager, with which local files are written whole or not at all."""
+
+    def open(self, path: str, mode: str = "r", **kwargs):
+        if "w" in mode and "://" not in path:
+            return atomic_write(path, mode)
+        return PathManager.open(path, mode, **kwargs)
+
+    def __getattr__(self, name):
+        return getattr(PathManager, name)
+
+
+class TrainingCheckpointer(SafeCheckpointer):
+    """Saves the class names and the seed, and matches the classes of what is fine-tuned.
+
+    Where the names of a checkpoint and of the model differ, a class that both have keeps its
+    weights, wherever it stands in the two lists. The weights of other classes stay as they
+    were initialised, as do layers of another shape; both are logged.
+
+    Files are written whole or not at all, so that there is always one to resume from.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        save_dir: str,
+        class_names: list[str],
+        seed: int = -1,
+        **checkpointables,
+    ):
+        """
+        Args:
+            model, save_dir, checkpointables: see ``DetectionCheckpointer``.
+            class_names: of the model's K classes, in their order; empty if they are not known.
+            seed: of the run, -1 if there is none.
+        """
+        super().__init__(model, save_dir, **checkpointables)
+        self.path_manager = _AtomicPathManager()
+        self.class_names = list(class_names)
+        self.seed = seed
+
+    def save(self, name: str, **kwargs) -> None:
+        super().save(name, class_names=self.class_names, seed=self.seed, **kwargs)
+
+    def resume_or_load(self, path: str, *, resume: bool = True) -> dict:
+        """See ``Checkpointer``; instead of a damaged checkpoint, the one before is taken.
+
+        Raises:
+            FileNotFoundError: if there are processes that cannot read the checkpoint.
+            ValueError: if there are checkpoints, but all are damaged.
+        """
+        if resume:
+            main = comm.is_main_process()
+            last = comm.all_gather(recover_checkpoint(self.save_dir) if main else "")[0]
+            if last and not all(comm.all_gather(os.path.isfile(last))):
+                raise FileNotFoundError(
+                    f"{last}: some processes do not find this checkpoint. train.output_dir or "
+                    "OUTPUT_DIR (YAML) has to be a folder that all machines share"
+                )
+        return super().resume_or_load(path, resume=resume)
+
+    def _load_model(self, checkpoint: dict):
+        names = checkpoint.get("class_names")
+        if names and self.class_names and names != self.class_names:
+            self._match_classes(checkpoint["model"], names)
+        return super()._load_model(checkpoint)
+
+    def _match_classes(self, weights: dict[str, Tensor], names: list[str]) -> None:
+        """Replaces the class layers in ``weights`` by those of the model, with known classes."""
+        known = [(i, names.index(x)) for i, x in enumerate(self.class_names) if x in names]
+        rows, old_rows = [i for i, _ in known], [j for _, j in known]
+        for name, own in self.model.state_dict().items():
+            layer = name.rpartition(".")[0].rpartition(".")[2]
+            if name in weights and layer in _CLASS_LAYERS:
+                shapes = (own.shape, weights[name].shape)
+                rest = own.shape[1:]
+                if shapes == ((len(self.class_names), *rest), (len(names), *rest)):
+                    merged = own.cpu().clone()
+                    merged[rows] = weights[name][old_rows].to(merged.dtype)
+                    weights[name] = merged
+        new = [x for x in self.class_names if x not in names]
+        logger.info(
+            f"Classes whose weights are kept: {', '.join(names[j] for j in old_rows) or 'none'}. "
+            f"New classes, initialised: {', '.join(new) or 'none'}."
+        )
+
+
+class WeightsCheckpointer(TrainingCheckpointer):
+    """Saves weights that training does not resume from."""
+
+    def tag_last_checkpoint(self, last_filename_basename: str) -> None:
+        """Leaves ``last_checkpoint`` to the checkpoints that hold the state of training."""

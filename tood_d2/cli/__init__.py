@@ -1,0 +1,5 @@
+from .processes import launch
+
+__all__ = [
+    "launch",
+]

@@ -1,0 +1,62 @@
+"""Leaving training when the machine is wanted back."""
+
+import logging
+import os
+import signal
+import threading
+from types import FrameType
+
+from detectron2.engine import HookBase
+from detectron2.utils import comm
+
+from ...checkpoint.training_checkpointer import TrainingCheckpointer
+
+logger = logging.getLogger(__name__)
+
+SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+
+class PreemptionHook(HookBase):
+    """On SIGTERM or SIGINT to any process saves a checkpoint after the step and leaves.
+
+    The exit status of all processes is 128 plus the signal's number, so that who started them can
+    tell that training is not complete. A second SIGINT ends it at once, as without this hook.
+    """
+
+    def __init__(self, checkpointer: TrainingCheckpointer):
+        """
+        Args:
+            checkpointer: of the state of training.
+        """
+        self.checkpointer = checkpointer
+        self.number = 0
+        self._handlers: dict[int, object] = {}
+
+    def before_train(self):
+        # Python leaves signals to its main thread.
+        if threading.current_thread() is threading.main_thread():
+            self._handlers = {x: signal.signal(x, self._receive) for x in SIGNALS}
+
+    def after_step(self):
+        number = max(comm.all_gather(self.number))
+        if number and self.trainer.iter + 1 < self.trainer.max_iter:
+            iteration = self.trainer.iter
+            self.checkpointer.save(f"model_{iteration:07d}", iteration=iteration)
+            logger.info(
+                f"{signal.Signals(number).name}: training ends after iteration {iteration}, its "
+                "state is saved. --resume goes on from there."
+            )
+            raise SystemExit(128 + number)
+
+    def after_train(self):
+        for number, handler in self._handlers.items():
+            signal.signal(number, handler)
+        self._handlers = {}
+
+    def _receive(self, number: int, frame: FrameType | None) -> None:
+        if number == signal.SIGINT and self.number:
+            raise KeyboardInterrupt
+        if not self.number:
+            text = f"\n{signal.Signals(number).name}: saving after this step.\n"
+            os.write(2, text.encode())  # other output might be locked
+        self.number = number

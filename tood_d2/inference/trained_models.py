@@ -1,0 +1,52 @@
+"""Trained models in the output folders of training runs."""
+
+import os
+from typing import NamedTuple
+
+from omegaconf import DictConfig
+
+from detectron2.config import CfgNode
+
+from ..config.loading import load_config
+
+CONFIG = "config.yaml"
+WEIGHTS = ("model_final.pth", "model_best.pth")
+
+
+class TrainedModel(NamedTuple):
+    """The files of a trained model."""
+
+    config_file: str
+    weights: str
+
+    def load_config(self) -> CfgNode | DictConfig:
+        """The config with the weights in ``MODEL.WEIGHTS`` or ``train.init_checkpoint``.
+
+        Raises:
+            ValueError: see :func:`load_config`.
+        """
+        cfg = load_config(self.config_file)
+        if isinstance(cfg, CfgNode):
+            cfg.MODEL.WEIGHTS = self.weights
+        else:
+            cfg.train.init_checkpoint = self.weights
+        return cfg
+
+
+def find_trained_models(folder: str | os.PathLike) -> dict[str, TrainedModel]:
+    """Finds the models that training left in a folder and in the folders in it.
+
+    Returns:
+        The models by their names: the paths of their weights, seen from the folder. Empty if there
+        are none or no such folder.
+    """
+    models = {}
+    for root, folders, files in os.walk(folder):
+        folders.sort()
+        if CONFIG in files:
+            for name in WEIGHTS:
+                if name in files:
+                    path = os.path.join(root, name)
+                    model = TrainedModel(os.path.join(root, CONFIG), path)
+                    models[os.path.relpath(path, folder)] = model
+    return models

@@ -1,0 +1,234 @@
+"""Where a detector classifies and where it localises an object best (Fig. 1 and 4 of the paper).
+
+L levels of Hi x Wi locations with Ai anchors each, R anchors in all levels, M ground-truth
+objects, K classes. Boxes are XYXY; boxes and centres are in pixels of the network input.
+
+The paper shows "the level" of an object and the best anchors on it. Here the candidates of an
+object are the anchors centred inside it whose boxes overlap no other object of its class more, so
+that a neighbour's anchors never win. The level is that of the candidate with the highest score,
+and both best anchors are candidates on it. An object without candidates has no best anchors.
+"""
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from torch import Tensor
+
+from detectron2.modeling.anchor_generator import DefaultAnchorGenerator
+from detectron2.modeling.meta_arch.dense_detector import DenseDetector
+from detectron2.structures import Boxes, Instances, pairwise_iou
+
+from ..inference import DensePredictions
+from .alignment import match_instances
+
+GT_COLOR = "gold"
+# Of the best anchors for classification and for localisation. Where the two are the same, one
+# remains visible behind the other.
+BEST_STYLES = (
+    {"label": "best classified", "color": "red", "linestyle": "-", "marker": "s", "size": 12},
+    {"label": "best localised", "color": "limegreen", "linestyle": "--", "marker": "P", "size": 9},
+)
+PANEL_WIDTH = 4.5  # inches
+
+
+class ObjectView(NamedTuple):
+    """What a detector predicts for one object, on the level where it classifies it best."""
+
+    gt_box: Tensor
+    """(4,) of the object."""
+    level: int
+    """Index of the level."""
+    stride: int
+    """Of the level."""
+    scores: Tensor
+    """(Hi, Wi, Ai) for the class of the object."""
+    ious: Tensor
+    """(Hi, Wi, Ai) of the predicted boxes with the object."""
+    boxes: Tensor
+    """(Hi, Wi, Ai, 4) predicted."""
+    centers: Tensor
+    """(Hi, Wi, Ai, 2) of the anchors, (x, y)."""
+    best: tuple[int, int] | None
+    """See :func:`best_anchors`."""
+
+
+def anchor_generator_of(model: DenseDetector) -> DefaultAnchorGenerator:
+    """FCOS and RetinaNet own their anchors, TOOD leaves them to its head."""
+    owner = model if hasattr(model, "anchor_generator") else model.head
+    return owner.anchor_generator
+
+
+def choose_level(scores: Tensor, candidates: Tensor, level_sizes: list[tuple[int, ...]]) -> int:
+    """Finds the level of the highest score.
+
+    Args:
+        scores: (R,), at least 0.
+        candidates: (R,) bool, the anchors that count.
+        level_sizes: (Hi, Wi, Ai) of each level.
+
+    Returns:
+        Index of the level; 0, the finest, without any candidate, as the object is tiny then.
+    """
+    best = scores.where(candidates, -1).argmax()
+    ends = torch.tensor(level_sizes).prod(dim=1).cumsum(0).to(best.device)
+    return torch.searchsorted(ends, best, right=True).item()
+
+
+def best_anchors(scores: Tensor, ious: Tensor, candidates: Tensor) -> tuple[int, int] | None:
+    """Finds the best anchor for classification and that for localisation on a level.
+
+    Args:
+        scores: (Hi, Wi, Ai), at least 0.
+        ious: (Hi, Wi, Ai), at least 0.
+        candidates: (Hi, Wi, Ai) bool, the anchors that count.
+
+    Returns:
+        Indices into the flattened maps of the highest score and of the highest IoU, the first
+        among equals. None without any candidate.
+    """
+    if not candidates.any():
+        return None
+    best_score, best_iou = (x.where(candidates, -1).argmax().item() for x in (scores, ious))
+    return best_score, best_iou
+
+
+def view_object(
+    predictions: DensePredictions,
+    anchor_generator: DefaultAnchorGenerator,
+    gt: Instances,
+    index: int,
+) -> ObjectView:
+    """Chooses what to show of one object.
+
+    Args:
+        predictions: of the image.
+        anchor_generator: of the model, see :func:`anchor_generator_of`.
+        gt: M objects with ``gt_boxes`` and ``gt_classes``.
+        index: of the object.
+
+    Returns:
+        The view, on the CPU.
+    """
+    gt_boxes, gt_classes = gt.gt_boxes.tensor.cpu(), gt.gt_classes.cpu()
+    gt_box, gt_class = gt_boxes[index], gt_classes[index]
+    scores, boxes = predictions.scores[:, gt_class].cpu(), predictions.boxes.cpu()
+    ious = pairwise_iou(Boxes(boxes), Boxes(gt_box[None])).squeeze(1)
+
+    maps = [torch.empty(1, 1, height, width) for height, width, _ in predictions.level_sizes]
+    centers = Boxes.cat(anchor_generator(maps)).get_centers().cpu()
+    inside = ((centers > gt_box[:2]) & (centers < gt_box[2:])).all(dim=1)
+    _, matched_idxs = match_instances(boxes, gt_class.expand(len(boxes)), gt_boxes, gt_classes)
+    candidates = inside & (matched_idxs == index)
+
+    level = choose_level(scores, candidates, predictions.level_sizes)
+    size = predictions.level_sizes[level]
+    start = sum(map(math.prod, predictions.level_sizes[:level]))
+    scores, ious, boxes, centers, candidates = (
+        x[start : start + math.prod(size)].unflatten(0, size)
+        for x in (scores, ious, boxes, centers, candidates)
+    )
+    return ObjectView(
+        gt_box=gt_box,
+        level=level,
+        stride=anchor_generator.strides[level],
+        scores=scores,
+        ious=ious,
+        boxes=boxes,
+        centers=centers,
+        best=best_anchors(scores, ious, candidates),
+    )
+
+
+def draw_object(rows: list[tuple[str, np.ndarray, ObjectView]], title: str) -> Figure:
+    """Draws one object as one or several models see it.
+
+    A row has the image with the object (yellow) and the boxes that are predicted at the best
+    anchor for classification (red) and at that for localisation (green); the score map; the IoU
+    map. A location with several anchors has the highest value of them; grey is where the map has
+    no location.
+
+    Args:
+        rows: for each model its name, its input image (H, W, 3), uint8 RGB, and its view.
+        title: of the figure.
+    """
+    height, width, _ = rows[0][1].shape
+    row_height = PANEL_WIDTH * min(height / width, 1.5) + 1.2  # with titles and legend
+    figure = Figure(figsize=(3 * PANEL_WIDTH, len(rows) * row_height), layout="constrained")
+    figure.suptitle(title, fontsize="x-large")
+    subfigures = figure.subfigures(len(rows), squeeze=False).flat
+    for subfigure, (name, image, view) in zip(subfigures, rows, strict=True):
+        subfigure.suptitle(name)
+        left, middle, right = subfigure.subplots(1, 3)
+        _draw_image(left, image, view)
+        _draw_map(middle, view.scores, view, image.shape)
+        _draw_map(right, view.ious, view, image.shape, vmax=1)
+        height, width, _ = view.scores.shape
+        middle.set_title(f"score, {height} x {width} locations")
+        right.set_title(f"IoU, stride {view.stride}")
+    return figure
+
+
+def _draw_image(ax: Axes, image: np.ndarray, view: ObjectView) -> None:
+    height, width, _ = image.shape
+    ax.imshow(image, extent=(0, width, height, 0))
+    draw_box(ax, view.gt_box, GT_COLOR, label="ground truth")
+    if view.best is None:
+        ax.plot([], [], " ", label="no anchor inside predicts it")
+    else:
+        _draw_best_anchors(ax, view)
+        for best, style in zip(view.best, BEST_STYLES, strict=True):
+            score, iou = view.scores.flatten()[best], view.ious.flatten()[best]
+            label = f"{style['label']}: score {score:.2f}, IoU {iou:.2f}"
+            box = view.boxes.view(-1, 4)[best]
+            draw_box(ax, box, style["color"], linestyle=style["linestyle"], label=label)
+    finish_axes(ax, image.shape)
+    ax.legend(loc="upper center", bbox_to_anchor=(0.5, 0), frameon=False)
+
+
+def _draw_map(
+    ax: Axes,
+    values: Tensor,
+    view: ObjectView,
+    image_shape: tuple[int, ...],
+    vmax: float | None = None,
+) -> None:
+    height, width, _ = values.shape
+    # A cell is drawn around its location, in the pixels of the image.
+    left, top = (view.centers[0, 0, 0] - view.stride / 2).tolist()
+    extent = (left, left + width * view.stride, top + height * view.stride, top)
+    picture = ax.imshow(values.amax(dim=2).numpy(), cmap="bone", extent=extent, vmin=0, vmax=vmax)
+    ax.get_figure(root=False).colorbar(picture, ax=ax, shrink=0.7)
+    draw_box(ax, view.gt_box, GT_COLOR)
+    if view.best is not None:
+        _draw_best_anchors(ax, view)
+    finish_axes(ax, image_shape)
+
+
+def draw_box(ax: Axes, box: Tensor, color: str, **kwargs) -> None:
+    """Draws the outline of a box (4,)."""
+    x1, y1, x2, y2 = box.tolist()
+    ax.add_patch(
+        Rectangle((x1, y1), x2 - x1, y2 - y1, fill=False, linewidth=2, edgecolor=color, **kwargs)
+    )
+
+
+def _draw_best_anchors(ax: Axes, view: ObjectView) -> None:
+    for best, style in zip(view.best, BEST_STYLES, strict=True):
+        ax.plot(
+            *view.centers.view(-1, 2)[best].tolist(),
+            marker=style["marker"],
+            markersize=style["size"],
+            color=style["color"],
+            markeredgecolor="white",
+        )
+
+
+def finish_axes(ax: Axes, image_shape: tuple[int, ...]) -> None:
+    """Limits the axes to an image of shape (H, W, 3)."""
+    height, width, _ = image_shape
+    ax.set(xlim=(0, width), ylim=(height, 0), xticks=[], yticks=[], facecolor="lightgray")

@@ -1,0 +1,199 @@
+"""What a detector predicts on one level: maps to look at, and a location to look into.
+
+A level has Hi x Wi locations. Positions and boxes are in pixels of the network input.
+"""
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from detectron2.modeling.anchor_generator import DefaultAnchorGenerator
+from detectron2.structures import Boxes
+
+from ..inference import DensePredictions
+from .alignment_figures import draw_box, finish_axes
+from .head_internals import SIDE_COLORS, HeadInternals
+
+PICTURE_SIZE = 640  # pixels of a picture's longer side
+LOCATION_COLOR = "red"
+DPI = 100
+
+
+class LevelMaps(NamedTuple):
+    """The predictions of a level: of a location's anchors that with the highest score."""
+
+    stride: int
+    """Of the level."""
+    centers: Tensor
+    """(Hi, Wi, 2) of the locations, (x, y)."""
+    scores: Tensor
+    """(Hi, Wi), of the best class."""
+    classes: Tensor
+    """(Hi, Wi), the best class."""
+    boxes: Tensor
+    """(Hi, Wi, 4)."""
+    alignment: Tensor | None
+    """(Hi, Wi), see :class:`HeadInternals`; None if there are none."""
+    offsets: Tensor | None
+    """(Hi, Wi, 4, 2), see :class:`HeadInternals`; None if there are none."""
+
+
+class Location(NamedTuple):
+    """What is predicted at one location."""
+
+    row: int
+    column: int
+    center: Tensor
+    """(2,), (x, y)."""
+    score: float
+    """Of the best class."""
+    cls: int
+    """The best class."""
+    box: Tensor
+    """(4,)."""
+    alignment: float | None
+    """The probability in the map M."""
+    sampled: Tensor | None
+    """(4, 2), (x, y) where the left, top, right and bottom side of the box were read."""
+
+
+def level_maps(
+    predictions: DensePredictions,
+    internals: HeadInternals | None,
+    anchor_generator: DefaultAnchorGenerator,
+    level: int,
+    classes: list[int] | None = None,
+) -> LevelMaps:
+    """Takes the maps of a level out of an image's predictions.
+
+    Args:
+        predictions: of the image.
+        internals: of the image, None for a head that is not task-aligned.
+        anchor_generator: of the model, see :func:`anchor_generator_of`.
+        level: index of the level.
+        classes: indices of the classes that count, all by default.
+    """
+    size, stride = predictions.level_sizes[level], anchor_generator.strides[level]
+    start = sum(map(math.prod, predictions.level_sizes[:level]))
+    rows = slice(start, start + math.prod(size))
+    maps = [torch.empty(1, 1, height, width) for height, width, _ in predictions.level_sizes]
+    centers = Boxes.cat(anchor_generator(maps)).get_centers().cpu()[rows].unflatten(0, size)
+    boxes = predictions.boxes[rows].cpu().unflatten(0, size)
+    scores = predictions.scores[rows].cpu()
+    if classes:
+        counts = torch.zeros(scores.shape[1], dtype=torch.bool)
+        counts[classes] = True
+        scores = scores.where(counts, 0)
+    scores, best_classes = (x.unflatten(0, size) for x in scores.max(dim=1))
+    best = scores.argmax(dim=2, keepdim=True)
+    return LevelMaps(
+        stride=stride,
+        centers=centers[:, :, 0],
+        scores=scores.gather(2, best).squeeze(2),
+        classes=best_classes.gather(2, best).squeeze(2),
+        boxes=boxes.gather(2, best[..., None].expand(-1, -1, 1, 4)).squeeze(2),
+        alignment=internals.alignment[level] if internals and internals.alignment else None,
+        offsets=internals.offsets[level] if internals and internals.offsets else None,
+    )
+
+
+def view_location(maps: LevelMaps, x: float, y: float) -> Location:
+    """Looks into the location next to a point of the network input."""
+    distances = (maps.centers - torch.tensor([x, y])).square().sum(dim=2)
+    row, column = divmod(distances.argmin().item(), distances.shape[1])
+    center = maps.centers[row, column]
+    sampled = None
+    if maps.offsets is not None:
+        sampled = center + maps.stride * maps.offsets[row, column].flip(1)  # from (dy, dx)
+    return Location(
+        row=row,
+        column=column,
+        center=center,
+        score=maps.scores[row, column].item(),
+        cls=maps.classes[row, column].item(),
+        box=maps.boxes[row, column],
+        alignment=None if maps.alignment is None else maps.alignment[row, column].item(),
+        sampled=sampled,
+    )
+
+
+def picture_scale(image_size: tuple[int, int]) -> float:
+    """Pixels of a picture per pixel of the network input, of (height, width)."""
+    return PICTURE_SIZE / max(image_size)
+
+
+def draw_map(
+    image: np.ndarray, values: Tensor, maps: LevelMaps, location: Location | None
+) -> np.ndarray:
+    """Draws a map over an image, dark (0) to bright (1), and marks a location.
+
+    Where the map has no location, the image is left as it is.
+
+    Args:
+        image: (H, W, 3), uint8 RGB, the network input.
+        values: (Hi, Wi) of the level, from 0 to 1.
+        maps: of the level.
+        location: to mark.
+
+    Returns:
+        The picture, uint8 RGB, see :func:`picture_scale`.
+    """
+    figure, ax = _canvas(image.mean(axis=2), cmap="gray", vmin=0, vmax=255)
+    height, width = values.shape
+    # A cell is drawn around its location.
+    left, top = (maps.centers[0, 0] - maps.stride / 2).tolist()
+    extent = (left, left + width * maps.stride, top + height * maps.stride, top)
+    ax.imshow(
+        values.numpy(), cmap="inferno", extent=extent, aspect="auto", vmin=0, vmax=1, alpha=0.7,
+        interpolation="nearest",
+    )  # fmt: skip
+    if location is not None:
+        ax.plot(*location.center.tolist(), "o", mfc="none", mec="white", mew=2, ms=10)
+    return _finish(figure, ax, image)
+
+
+def draw_location(image: np.ndarray, location: Location | None) -> np.ndarray:
+    """Draws a location, its box, and from where each side of the box was read.
+
+    Args:
+        image: (H, W, 3), uint8 RGB, the network input.
+        location: None draws the image only.
+
+    Returns:
+        The picture, uint8 RGB, see :func:`picture_scale`.
+    """
+    figure, ax = _canvas(image)
+    if location is not None:
+        x, y = location.center.tolist()
+        draw_box(ax, location.box, LOCATION_COLOR)
+        if location.sampled is not None:
+            for color, point in zip(SIDE_COLORS.values(), location.sampled.tolist(), strict=True):
+                ax.plot([x, point[0]], [y, point[1]], color=color, linewidth=2)
+                ax.plot(*point, "o", color=color, mec="black", ms=8)
+        ax.plot(x, y, "o", color="white", mec=LOCATION_COLOR, mew=2, ms=8)
+    return _finish(figure, ax, image)
+
+
+def _canvas(image: np.ndarray, **kwargs) -> tuple[Figure, Axes]:
+    """A figure without margins: its pixels are those of the image, scaled."""
+    height, width = image.shape[:2]
+    scale = picture_scale((height, width))
+    size = [max(1, round(x * scale)) / DPI for x in (width, height)]
+    figure = Figure(figsize=size, dpi=DPI)
+    ax = figure.add_axes((0, 0, 1, 1))
+    ax.imshow(image, extent=(0, width, height, 0), aspect="auto", **kwargs)
+    return figure, ax
+
+
+def _finish(figure: Figure, ax: Axes, image: np.ndarray) -> np.ndarray:
+    finish_axes(ax, image.shape)
+    ax.axis("off")
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    return np.asarray(canvas.buffer_rgba())[..., :3].copy()

@@ -1,0 +1,154 @@
+"""One image as one detector sees it: its detections, and what happens inside the head."""
+
+import copy
+import logging
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+
+from detectron2.modeling.postprocessing import detector_postprocess
+from detectron2.structures import Instances
+from detectron2.utils.visualizer import VisImage
+
+from ..evaluation import coco_results
+from ..inference.dense_predictor import DensePredictor
+from ..inference.drawing import draw_detections
+from ..modeling import TaskAlignedHead
+from .alignment_figures import anchor_generator_of
+from .head_internals import SIDE_COLORS, HeadInternals, head_internals
+from .head_maps import (
+    LevelMaps,
+    Location,
+    draw_location,
+    draw_map,
+    level_maps,
+    picture_scale,
+    view_location,
+)
+
+logger = logging.getLogger(__name__)
+
+DRAWN_SIDES = (640, 1600)
+"""Pixels of a picture's longer side: smaller ones have no room for labels, larger ones are slow."""
+
+
+class HeadPictures(NamedTuple):
+    """Pictures of a level, (H, W, 3) uint8 RGB."""
+
+    location: np.ndarray
+    """The marked location, its box, and from where each side of the box was read."""
+    scores: np.ndarray
+    """The score map."""
+    alignment: np.ndarray | None
+    """The map M, None for a head that does not align scores."""
+
+
+class ImageAnalysis:
+    """What a detector makes of an image.
+
+    The network runs once when this is made, and once more when its head is looked into.
+
+    Attributes:
+        predictor: the detector.
+        levels: names of the levels.
+        best_level: index of the level with the highest score.
+    """
+
+    def __init__(self, predictor: DensePredictor, image: np.ndarray):
+        """
+        Args:
+            predictor: the detector.
+            image: (H, W, 3) uint8 BGR.
+        """
+        self.predictor = predictor
+        self.image = image
+        self.predictions = predictor.predict(image)
+        self.levels = list(predictor.model.head_in_features)
+        self._generator = anchor_generator_of(predictor.model)
+        self._internals: HeadInternals | None = None
+        self._point: tuple[float, float] | None = None
+        best_scores = [self.maps(level).scores.max() for level in range(len(self.levels))]
+        self.best_level = int(np.argmax(best_scores))
+
+    def detections(
+        self,
+        score_thresh: float | None = None,
+        nms_thresh: float | None = None,
+        classes: list[int] | None = None,
+    ) -> Instances:
+        """Selects detections, see :meth:`DensePredictor.select`."""
+        return self.predictor.select(self.predictions, score_thresh, nms_thresh, classes)
+
+    def results(self, instances: Instances, file_name: str) -> list[dict]:
+        """Detections in the form of COCO's results, see :func:`coco_results`."""
+        names, ids = self.predictor.class_names, self.predictor.category_ids
+        return coco_results(instances, file_name, names, ids)
+
+    def draw(self, instances: Instances) -> VisImage:
+        """Draws detections on the image, scaled if it is not of the size ``DRAWN_SIDES``."""
+        image, side = self.image, max(self.image.shape[:2])
+        scale = np.clip(side, *DRAWN_SIDES) / side
+        if scale != 1:
+            height, width = (max(1, round(x * scale)) for x in image.shape[:2])
+            interpolation = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+            image = cv2.resize(image, (width, height), interpolation=interpolation)
+            # It scales the boxes that it is given.
+            instances = detector_postprocess(copy.deepcopy(instances), height, width)
+        names = self.predictor.class_names
+        return draw_detections(image, instances, names)
+
+    def look_inside(self) -> None:
+        """Computes what :meth:`head_pictures` shows of a task-aligned head, the first time only."""
+        model = self.predictor.model
+        if self._internals is None and isinstance(model.head, TaskAlignedHead):
+            self._internals = head_internals(model, self.predictions.batched_input)
+            self.predictor.num_passes += 1
+            logger.info(f"Network run {self.predictor.num_passes}: to look into the head")
+
+    def mark(self, x: float, y: float) -> None:
+        """Marks the location next to a point, given in pixels of the head's pictures."""
+        scale = picture_scale(self.predictions.dense.image_size)
+        self._point = x / scale, y / scale
+
+    def maps(self, level: int, classes: list[int] | None = None) -> LevelMaps:
+        """The maps of a level, see :func:`level_maps`."""
+        dense = self.predictions.dense
+        return level_maps(dense, self._internals, self._generator, level, classes)
+
+    def marked_location(self, maps: LevelMaps) -> Location | None:
+        """The marked location on a level, None as long as nothing is marked."""
+        return None if self._point is None else view_location(maps, *self._point)
+
+    def head_pictures(self, level: int, classes: list[int] | None = None) -> HeadPictures:
+        """Draws a level: the classes that count, all by default, and the marked location."""
+        maps = self.maps(level, classes)
+        location = self.marked_location(maps)
+        image = self.predictor.network_image(self.predictions)
+        alignment = None
+        if maps.alignment is not None:
+            alignment = draw_map(image, maps.alignment, maps, location)
+        scores = draw_map(image, maps.scores, maps, location)
+        return HeadPictures(draw_location(image, location), scores, alignment)
+
+    def describe(self, level: int, classes: list[int] | None = None) -> str | None:
+        """Puts the marked location into words, in pixels of the image; None without one."""
+        location = self.marked_location(self.maps(level, classes))
+        if location is None:
+            return None
+        height, width = self.predictions.dense.image_size
+        factors = np.tile([self.image.shape[1] / width, self.image.shape[0] / height], 2)
+        x, y = location.center.numpy() * factors[:2]
+        x1, y1, x2, y2 = location.box.numpy() * factors
+        name = self.predictor.class_names[location.cls]
+        parts = [
+            f"{self.levels[level]}, row {location.row}, column {location.column} at "
+            f"({x:.0f}, {y:.0f}): score {location.score:.3f} for {name}"
+        ]
+        if location.alignment is not None:
+            parts.append(f"alignment {location.alignment:.3f}")
+        parts.append(f"box ({x1:.1f}, {y1:.1f}) to ({x2:.1f}, {y2:.1f})")
+        if location.sampled is not None:
+            sides = ", ".join(f"{side} ({color})" for side, color in SIDE_COLORS.items())
+            parts.append(f"its sides are read at the points: {sides}")
+        return ", ".join(parts)

@@ -1,0 +1,3 @@
+from .resnet import build_fpn, build_resnet, build_tood_resnet_fpn_backbone
+
+__all__ = ["build_fpn", "build_resnet", "build_tood_resnet_fpn_backbone"]

@@ -1,0 +1,202 @@
+"""ResNet-FPN as the official models have it."""
+
+from collections.abc import Sequence
+
+import torch
+from fvcore.nn import weight_init
+from torch import Tensor, nn
+
+from detectron2.layers import Conv2d, FrozenBatchNorm2d, ShapeSpec
+from detectron2.modeling import BACKBONE_REGISTRY
+from detectron2.modeling.backbone import FPN, BasicStem, BottleneckBlock, ResNet
+from detectron2.modeling.backbone.fpn import LastLevelP6P7
+
+from ..deform_conv import ModulatedDeformConv2d
+
+BOTTLENECK_BLOCKS = {50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3)}
+"""Blocks per stage of the ResNets that are made of bottleneck blocks, by depth."""
+
+
+class FrozenStatsBatchNorm2d(FrozenBatchNorm2d):
+    """Batch norm with fixed statistics and a trained affine part.
+
+    The official models train so (``norm_eval=True, requires_grad=True``), where
+    Detectron2's ``FrozenBN`` fixes the affine part, too.
+    """
+
+    def __init__(self, num_features: int, eps: float = 1e-5):
+        super().__init__(num_features, eps)
+        del self.weight, self.bias
+        self.weight = nn.Parameter(torch.ones(num_features))
+        self.bias = nn.Parameter(torch.zeros(num_features))
+
+    def __repr__(self):
+        return f"{type(self).__name__}(num_features={self.num_features}, eps={self.eps})"
+
+
+class FoldedNormConv2d(Conv2d):
+    """A convolution whose kernel takes in the batch norm of fixed statistics that follows it.
+
+    Values and gradients are those of the two after each other; what the norm would compute and
+    keep for the backward pass is saved. Names of parameters and buffers are those of ``Conv2d``.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        norm = self.norm
+        if norm is None:
+            return super().forward(x)
+        scale = norm.weight * (norm.running_var + norm.eps).rsqrt()
+        bias = norm.bias - norm.running_mean * scale
+        if self.bias is not None:
+            bias = bias + self.bias * scale
+        x = self._conv_forward(x, self.weight * scale[:, None, None, None], bias)
+        return x if self.activation is None else self.activation(x)
+
+
+def fold_fixed_norms(module: nn.Module) -> None:
+    """Makes each convolution with a batch norm of fixed statistics a :class:`FoldedNormConv2d`."""
+    for conv in module.modules():
+        if type(conv) is Conv2d and isinstance(conv.norm, FrozenBatchNorm2d):
+            conv.__class__ = FoldedNormConv2d  # same parameters, same constructor, other forward
+
+
+class DeformBottleneckBlock(BottleneckBlock):
+    """A bottleneck block with DCNv2 as its 3x3 convolution.
+
+    Unlike Detectron2's block of this name it needs no compiled extension.
+    """
+
+    def __init__(self, *args, deform_groups: int = 1, **kwargs):
+        """
+        Args:
+            deform_groups: groups of channels with offsets of their own.
+            args, kwargs: see ``BottleneckBlock``.
+        """
+        super().__init__(*args, **kwargs)
+        conv2 = self.conv2
+        self.conv2 = ModulatedDeformConv2d(
+            conv2.in_channels,
+            conv2.out_channels,
+            conv2.kernel_size,
+            stride=conv2.stride,
+            padding=conv2.padding,
+            dilation=conv2.dilation,
+            groups=conv2.groups,
+            bias=False,
+            norm=conv2.norm,
+            deform_groups=deform_groups,
+        )
+        weight_init.c2_msra_fill(self.conv2)
+
+
+class LastLevelP6P7NoReLU(LastLevelP6P7):
+    """P6 and P7 by two strided convolutions with no ReLU between."""
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        p6 = self.p6(x)
+        return [p6, self.p7(p6)]
+
+
+def build_resnet(
+    *,
+    depth: int,
+    in_channels: int = 3,
+    out_features: Sequence[str] = ("res3", "res4", "res5"),
+    norm: str = "FrozenStatsBN",
+    freeze_at: int = 2,
+    stride_in_1x1: bool = False,
+    num_groups: int = 1,
+    width_per_group: int = 64,
+    deform_on_per_stage: Sequence[bool] = (False, False, False, False),
+    deform_groups: int = 1,
+) -> ResNet:
+    """A ResNet or ResNeXt; by default in torchvision's layout.
+
+    Args:
+        depth: 18, 34, 50, 101 or 152.
+        in_channels: of the image.
+        out_features: names of the stages to return.
+        norm: "FrozenStatsBN" (:class:`FrozenStatsBatchNorm2d`) or a name that
+            ``detectron2.layers.get_norm`` knows, such as "FrozenBN", "BN", "SyncBN".
+        freeze_at: 1 freezes the stem, 2 the stem and res2, 0 nothing.
+        stride_in_1x1: where bottleneck blocks have their stride, False for the 3x3
+            convolution as in torchvision's weights, True as in MSRA's.
+        num_groups: of the 3x3 convolutions, above 1 for ResNeXt.
+        width_per_group: channels of each of these groups in res2.
+        deform_on_per_stage: whether res2 to res5 have deformable 3x3 convolutions.
+        deform_groups: groups of channels with offsets of their own.
+
+    Raises:
+        ValueError: for groups or deformable convolutions in a ResNet of basic blocks.
+    """
+    if norm == "FrozenStatsBN":
+        norm = FrozenStatsBatchNorm2d
+    stem = BasicStem(in_channels=in_channels, out_channels=64, norm=norm)
+    if depth not in BOTTLENECK_BLOCKS:
+        if num_groups != 1 or any(deform_on_per_stage):
+            raise ValueError(f"ResNet-{depth} has no bottleneck blocks to be grouped or deformable")
+        stages = ResNet.make_default_stages(depth, norm=norm)
+    else:
+        stages = []
+        for i, num_blocks in enumerate(BOTTLENECK_BLOCKS[depth]):
+            block = {"block_class": BottleneckBlock}
+            if deform_on_per_stage[i]:
+                block = {"block_class": DeformBottleneckBlock, "deform_groups": deform_groups}
+            stages.append(
+                ResNet.make_stage(
+                    **block,
+                    num_blocks=num_blocks,
+                    stride_per_block=[1 if i == 0 else 2] + [1] * (num_blocks - 1),
+                    in_channels=64 if i == 0 else 128 << i,
+                    bottleneck_channels=num_groups * width_per_group << i,
+                    out_channels=256 << i,
+                    num_groups=num_groups,
+                    norm=norm,
+                    stride_in_1x1=stride_in_1x1,
+                )
+            )
+    resnet = ResNet(stem, stages, out_features=out_features, freeze_at=freeze_at)
+    fold_fixed_norms(resnet)
+    return resnet
+
+
+def build_fpn(bottom_up: ResNet, out_channels: int = 256, norm: str = "") -> FPN:
+    """P3 to P7 on a backbone; all of its output features are used.
+
+    Args:
+        bottom_up: backbone with features of strides 8, 16 and 32.
+        out_channels: of every level.
+        norm: of the FPN's convolutions, see ``detectron2.layers.get_norm``.
+    """
+    return FPN(
+        bottom_up=bottom_up,
+        in_features=list(bottom_up.output_shape()),
+        out_channels=out_channels,
+        norm=norm,
+        top_block=LastLevelP6P7NoReLU(out_channels, out_channels, in_feature="p5"),
+    )
+
+
+@BACKBONE_REGISTRY.register()
+def build_tood_resnet_fpn_backbone(cfg, input_shape: ShapeSpec) -> FPN:
+    """:func:`build_resnet` and :func:`build_fpn` from a CfgNode.
+
+    Raises:
+        ValueError: if the config asks for deformable convolutions that are not modulated.
+    """
+    resnets = cfg.MODEL.RESNETS
+    if any(resnets.DEFORM_ON_PER_STAGE) and not resnets.DEFORM_MODULATED:
+        raise ValueError("MODEL.RESNETS.DEFORM_MODULATED must be True: only DCNv2 is available")
+    bottom_up = build_resnet(
+        depth=resnets.DEPTH,
+        in_channels=input_shape.channels,
+        out_features=resnets.OUT_FEATURES,
+        norm=resnets.NORM,
+        freeze_at=cfg.MODEL.BACKBONE.FREEZE_AT,
+        stride_in_1x1=resnets.STRIDE_IN_1X1,
+        num_groups=resnets.NUM_GROUPS,
+        width_per_group=resnets.WIDTH_PER_GROUP,
+        deform_on_per_stage=resnets.DEFORM_ON_PER_STAGE,
+        deform_groups=resnets.DEFORM_NUM_GROUPS,
+    )
+    return build_fpn(bottom_up, cfg.MODEL.FPN.OUT_CHANNELS, cfg.MODEL.FPN.NORM)
