@@ -7,23 +7,7 @@ train_net.py --config-file configs/tood_R_50_FPN_1x.yaml --eval-only MODEL.WEIGH
 
 from argparse import Namespace
 
-from detectron2.config import CfgNode
-from detectron2.engine import default_argument_parser, default_setup
-from detectron2.utils import comm
-from detectron2.utils.logger import setup_logger
-from tood_d2.checkpoint import fetch_weights, load_weights
-from tood_d2.cli import launch
-from tood_d2.config import (
-    build_model,
-    count_training_images,
-    fit_schedule,
-    load_config,
-    register_datasets,
-)
-from tood_d2.engine import Trainer, fix_seed, train
-from tood_d2.evaluation import evaluate
-from tood_d2.inference import with_tta
-from tood_d2.inference.optimization import DTYPES, optimize_for_inference
+from tood_d2.cli.arguments import DTYPES, training_argument_parser
 
 
 def parse_args(argv: list[str] | None = None) -> Namespace:
@@ -32,7 +16,7 @@ def parse_args(argv: list[str] | None = None) -> Namespace:
     Args:
         argv: the command line's unless given.
     """
-    parser = default_argument_parser(epilog=__doc__)
+    parser = training_argument_parser(epilog=__doc__)
     parser.add_argument(
         "--optimize",
         choices=DTYPES,
@@ -41,48 +25,43 @@ def parse_args(argv: list[str] | None = None) -> Namespace:
     parser.add_argument(
         "--tta", action="store_true", help="with --eval-only: detect by test-time augmentation"
     )
-    parser.add_argument(
-        "--timeout",
-        type=float,
-        default=30,
-        metavar="MINUTES",
-        help="that processes wait for one that does not answer (30)",
-    )
-    parser.add_argument("--traceback", action="store_true", help="show where an error comes from")
     args = parser.parse_args(argv)
     if (args.optimize or args.tta) and not args.eval_only:
         parser.error("--optimize and --tta go with --eval-only")
     return args
 
 
-def main(args):
-    cfg = load_config(args.config_file, args.opts)
-    lazy = not isinstance(cfg, CfgNode)
-    output_dir = cfg.train.output_dir if lazy else cfg.OUTPUT_DIR
-    setup_logger(output_dir, distributed_rank=comm.get_rank(), name="tood_d2")
-    register_datasets(cfg)
+def main(args: Namespace):
+    """Runs in each process."""
+    from detectron2.engine import default_setup
+    from detectron2.utils import comm
+    from tood_d2.checkpoint import fetch_weights
+    from tood_d2.cli.logs import setup_logging
+    from tood_d2.config import fit_schedule, load_run, note_dump, register_datasets
+    from tood_d2.engine import Trainer, with_seed
+    from tood_d2.inference import load_detector
+
+    run = load_run(args.config_file, args.opts, args.trust)
+    setup_logging(run.options.output_dir, comm.get_rank())
+    run = register_datasets(run, needed=("test",) if args.eval_only else ("train", "test"))
     if not args.eval_only:
-        fit_schedule(cfg, lambda: count_training_images(cfg))
-        fix_seed(cfg, args.resume)
+        run = with_seed(fit_schedule(run), args.resume)
         if not args.resume:
-            fetch_weights(cfg)
-    if not lazy:
-        cfg.freeze()
-    default_setup(cfg, args)
+            fetch_weights(run.options.init_checkpoint, run.key("init_checkpoint"))
+    default_setup(run.cfg, args)
+    note_dump(run)
 
     if args.eval_only:
-        model = load_weights(build_model(cfg), cfg, output_dir if args.resume else "")
-        if args.optimize:
-            model = optimize_for_inference(model, DTYPES[args.optimize])
-        if args.tta or (not lazy and cfg.TEST.AUG.ENABLED):
-            model = with_tta(model, cfg)
-        return evaluate(cfg, model) if lazy else Trainer.test(cfg, model)
-    if lazy:
-        return train(cfg, resume=args.resume)
-    trainer = Trainer(cfg)
+        resume_dir = run.options.output_dir if args.resume else ""
+        tta = args.tta or run.tta_enabled
+        model = load_detector(run, optimize=args.optimize, tta=tta, resume_dir=resume_dir)
+        return Trainer.test(run.cfg, model)
+    trainer = Trainer(run.cfg)
     trainer.resume_or_load(resume=args.resume)
     return trainer.train()
 
 
 if __name__ == "__main__":
+    from tood_d2.cli.processes import launch
+
     launch(main, parse_args())

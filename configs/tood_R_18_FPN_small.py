@@ -23,7 +23,7 @@ dataloader.train.total_batch_size = 4
 dataloader.train.num_workers = 2
 dataloader.train.mapper.augmentations[0].update(short_edge_length=[240], max_size=400)
 dataloader.test.mapper.augmentations[0].update(short_edge_length=240, max_size=400)
-dataloader.tta.update(min_sizes=[220, 240, 260], max_size=440)
+dataloader.tta.scales = [11 / 12, 1.0, 13 / 12]
 
 optimizer._target_ = torch.optim.AdamW
 optimizer.lr = 1e-3

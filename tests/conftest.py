@@ -21,7 +21,7 @@ from detectron2.engine import TrainerBase
 from detectron2.layers import ShapeSpec
 from detectron2.modeling import Backbone
 from detectron2.modeling.anchor_generator import DefaultAnchorGenerator
-from tood_d2.config import build_model, load_config, register_datasets
+from tood_d2.config import load_run, register_datasets
 from tood_d2.data.shapes import make_shapes
 from tood_d2.modeling import TOOD, ATSSAssigner, TaskAlignedAssigner, TaskAlignedHead
 
@@ -166,14 +166,14 @@ def detecting_model(tiny_overrides, tmp_path_factory):
     """A folder with config.yaml and model_final.pth of a small model that detects much."""
     folder = tmp_path_factory.mktemp("models") / "demo"
     folder.mkdir()
-    cfg = load_config(str(ROOT / "configs" / "tood_R_18_FPN_small.py"), tiny_overrides)
-    register_datasets(cfg)
+    run = load_run(str(ROOT / "configs" / "tood_R_18_FPN_small.py"), tiny_overrides)
+    run = register_datasets(run)
     torch.manual_seed(0)
-    model = build_model(cfg)
+    model = run.build_model()
     nn.init.zeros_(model.head.cls_logits.bias)
     nn.init.zeros_(model.head.cls_alignment[-1].bias)
     torch.save({"model": model.state_dict()}, folder / "model_final.pth")
-    LazyConfig.save(cfg, str(folder / "config.yaml"))
+    LazyConfig.save(run.cfg, str(folder / "config.yaml"))
     return folder
 
 

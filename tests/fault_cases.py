@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from script_runs import ROOT, Command
 
-from tood_d2.config import build_model, load_config
+from tood_d2.config import load_run
 from tood_d2.data import register_coco_json
 
 SMALL = str(ROOT / "configs" / "tood_R_18_FPN_small.py")
@@ -118,5 +118,5 @@ def small_weights() -> str:
     """A file of weights for the small model with four classes."""
     path = os.path.join(_scratch().name, "model.pth")
     options = ["model.num_classes=4", "train.device=cpu", "model.head.num_convs=2"]
-    torch.save({"model": build_model(load_config(SMALL, options)).state_dict()}, path)
+    torch.save({"model": load_run(SMALL, options).build_model().state_dict()}, path)
     return path

@@ -9,7 +9,7 @@ from torch import nn
 from detectron2.config import CfgNode
 
 from .checkpoint import load_weights
-from .config import build_model, load_config
+from .config import Run, load_run
 
 # In a checkout the configs lie beside the package, installed they lie inside.
 _FOLDERS = (Path(__file__).parent / "configs", Path(__file__).parents[1] / "configs")
@@ -40,8 +40,8 @@ def get_config_file(name: str) -> str:
     return str(path)
 
 
-def get_config(name: str, trained: bool = False) -> CfgNode | DictConfig:
-    """Config of a model.
+def get_run(name: str, trained: bool = False) -> Run:
+    """The run of a model.
 
     Args:
         name: see :func:`get_config_file`.
@@ -49,14 +49,12 @@ def get_config(name: str, trained: bool = False) -> CfgNode | DictConfig:
             those that training starts from.
     """
     path = get_config_file(name)
-    cfg = load_config(path)
-    if trained:
-        weights = f"tood://{Path(path).stem}"
-        if isinstance(cfg, CfgNode):
-            cfg.MODEL.WEIGHTS = weights
-        else:
-            cfg.train.init_checkpoint = weights
-    return cfg
+    return load_run(path, weights=f"tood://{Path(path).stem}" if trained else "")
+
+
+def get_config(name: str, trained: bool = False) -> CfgNode | DictConfig:
+    """Config of a model, see :func:`get_run`."""
+    return get_run(name, trained).cfg
 
 
 def get(name: str, trained: bool = False, device: str | None = None) -> nn.Module:
@@ -70,8 +68,8 @@ def get(name: str, trained: bool = False, device: str | None = None) -> nn.Modul
     Raises:
         FileNotFoundError: if the trained weights cannot be had, with how to fetch them.
     """
-    cfg = get_config(name, trained)
-    model = build_model(cfg)
+    run = get_run(name, trained)
+    model = run.build_model()
     if trained:
-        load_weights(model, cfg).train()
+        load_weights(model, run.options.init_checkpoint, run.key("init_checkpoint")).train()
     return model if device is None else model.to(device)

@@ -10,46 +10,12 @@ Files are torch.save's or, by the ending .safetensors, safetensors.
 """
 
 import argparse
-import os
 import sys
 
-import torch
-from torch import Tensor
-
-from detectron2.utils.file_io import PathManager
-from tood_d2.checkpoint import (
-    convert_official_state_dict,
-    convert_to_official_state_dict,
-    convert_torchvision_state_dict,
-    load_class_names,
-    load_state_dict,
-    save_weights,
-)
 from tood_d2.cli.messages import short_errors
-from tood_d2.config import build_model, load_config
 
 
-def convert_to_tood(state_dict: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Recognises where weights come from by their names."""
-    if any(name.startswith("head.") or ".bottom_up." in name for name in state_dict):
-        return state_dict
-    if "layer1.0.conv1.weight" in state_dict:
-        return convert_torchvision_state_dict(state_dict)
-    return convert_official_state_dict(state_dict)
-
-
-def save(state_dict: dict[str, Tensor], path: str, target: str, class_names: list[str]) -> None:
-    if path.endswith(".safetensors"):
-        from safetensors.torch import save_file
-
-        save_file({name: tensor.contiguous() for name, tensor in state_dict.items()}, path)
-    elif target == "tood_d2":
-        save_weights(state_dict, path, class_names)
-    else:
-        torch.save({"meta": {"CLASSES": class_names}, "state_dict": state_dict}, path)
-
-
-def main() -> int:
+def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -59,18 +25,30 @@ def main() -> int:
     parser.add_argument(
         "--config-file", help="check that the weights fit this config's model, to the last one"
     )
-    args = parser.parse_args()
-    with short_errors(f"{parser.prog}: {args.input}"):
-        path = PathManager.get_local_path(args.input)
-        state_dict, class_names = convert_to_tood(load_state_dict(path)), load_class_names(path)
-        if args.config_file:
-            model = build_model(load_config(args.config_file))
-            model.load_state_dict(state_dict, strict=True)  # its error names the parameters
-        if args.to != "tood_d2":
-            state_dict = convert_to_official_state_dict(state_dict, args.to)
-        os.makedirs(os.path.dirname(os.path.abspath(args.output)), exist_ok=True)
-        save(state_dict, args.output, args.to, class_names)
+    return parser.parse_args()
+
+
+def run(args: argparse.Namespace) -> None:
+    from detectron2.utils.file_io import PathManager
+    from tood_d2.checkpoint import convert_to_official_state_dict, load_class_names, load_state_dict
+    from tood_d2.checkpoint.converting import recognize, save_converted
+    from tood_d2.config import load_run
+
+    path = PathManager.get_local_path(args.input)
+    state_dict, class_names = recognize(load_state_dict(path)), load_class_names(path)
+    if args.config_file:
+        model = load_run(args.config_file).build_model()
+        model.load_state_dict(state_dict, strict=True)  # its error names the parameters
+    if args.to != "tood_d2":
+        state_dict = convert_to_official_state_dict(state_dict, args.to)
+    save_converted(state_dict, args.output, class_names, official=args.to != "tood_d2")
     print(f"wrote {args.output}: {len(state_dict)} tensors")
+
+
+def main() -> int:
+    args = parse_args()
+    with short_errors(f"convert_checkpoint.py: {args.input}"):
+        run(args)
     return 0
 
 

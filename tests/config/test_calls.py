@@ -1,5 +1,6 @@
 """YAML configs of both kinds, good and hostile ones."""
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,7 @@ from omegaconf import OmegaConf
 from detectron2 import model_zoo
 from detectron2.config import LazyConfig, get_cfg
 from tood_d2 import add_tood_config
-from tood_d2.config import load_config
+from tood_d2.config import as_run, load_config, load_run, note_dump
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 LAZY = sorted(str(x) for x in [*CONFIGS.glob("*.py"), *CONFIGS.glob("ablations/*.py")])
@@ -60,8 +61,8 @@ def refused(path, text, message):
         "builtins.eval",
         "subprocess.run",
         "tood_d2.config.loading.os.system",
-        "tood_d2.engine.load_config",
-        "tood_d2.engine.Predictor",
+        "tood_d2.config.load_config",
+        "tood_d2.inference.Predictor",
         "detectron2.config.LazyConfig.load",
         "detectron2.config.instantiate",
         "detectron2.data.build.load_proposals_into_dataset",
@@ -158,8 +159,7 @@ class TestCfgNode:
         refused(path, "_BASE_: a.yaml", r"a\.yaml, line 1: no plain YAML")
 
     def test_a_base_of_itself(self, path):
-        path.write_text("_BASE_: config.yaml\nSEED: 3")
-        assert load_config(str(path)).SEED == 3
+        refused(path, "_BASE_: config.yaml\nSEED: 3", "has itself for a base")
 
     def test_no_base(self, path):
         path.write_text("_BASE_: nowhere.yaml")
@@ -179,3 +179,65 @@ class TestCfgNode:
     )
     def test_refused(self, path, text, message):
         refused(path, text, message)
+
+
+class TestTrust:
+    """Configs that call classes of the user's own package."""
+
+    @pytest.fixture
+    def package(self, tmp_path, monkeypatch):
+        """A package "mine_<n>" that notes when it is imported."""
+        name = f"mine_{abs(hash(tmp_path.name))}"
+        text = "from torch import nn\n\n\nclass Head(nn.ReLU):\n    pass\n"
+        (tmp_path / f"{name}.py").write_text(text)
+        monkeypatch.syspath_prepend(tmp_path)
+        monkeypatch.setenv("FVCORE_CACHE", str(tmp_path / "cache"))
+        yield name
+        sys.modules.pop(name, None)
+
+    def write(self, path, package):
+        path.write_text(f"model: {{_target_: {package}.Head}}\ntrain: {{device: cpu}}")
+
+    def test_refused_without_trust_and_not_imported(self, path, package):
+        self.write(path, package)
+        with pytest.raises(ValueError, match=f"model calls '{package}.Head'.*--trust {package}"):
+            load_config(str(path))
+        assert package not in sys.modules
+
+    def test_trusted_by_the_user(self, path, package):
+        self.write(path, package)
+        run = load_run(str(path), trusted=[package])
+        assert type(run.build_model()).__name__ == "Head"
+
+    def test_trust_in_one_package_is_no_trust_in_another(self, path, package):
+        path.write_text("model: {_target_: os.system}\ntrain: {device: cpu}")
+        with pytest.raises(ValueError, match="model calls 'os.system'"):
+            load_config(str(path), trusted=[package])
+
+    def test_a_package_that_cannot_be_imported(self, path):
+        self.write(path, "nowhere")
+        with pytest.raises(ValueError, match="--trust nowhere: .*No module named 'nowhere'"):
+            load_config(str(path), trusted=["nowhere"])
+
+    def test_what_was_written_here_is_trusted_until_it_is_changed(self, path, package, log):
+        self.write(path, package)
+        run = load_run(str(path), trusted=[package])
+        note_dump(run.with_options(output_dir=str(path.parent)))
+        assert f"--trust {package}" in log.text
+        assert type(load_run(str(path)).build_model()).__name__ == "Head"
+        path.write_text(path.read_text() + "\n")
+        with pytest.raises(ValueError, match=f"model calls '{package}.Head'"):
+            load_config(str(path))
+
+    def test_dumps_that_cannot_be_loaded_again_are_announced(self, path, log):
+        path.write_text("model: {_target_: <lambda>}\ntrain: {device: cpu}")
+        cfg = OmegaConf.create({"model": {}, "train": {"output_dir": str(path.parent)}})
+        note_dump(as_run(cfg))
+        assert "cannot be loaded again" in log.text and "Keep the .py config" in log.text
+
+
+def test_dumps_of_earlier_versions(path):
+    path.write_text(
+        "model: {_target_: tood_d2.modeling.backbone.build_resnet, depth: 18}\ntrain: {device: cpu}"
+    )
+    assert load_run(str(path)).build_model().stages

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from tood_d2.config import count_training_images, load_config, register_datasets
-from tood_d2.config.datasets import build_validation_loader, category_ids, class_names
+from detectron2.data import DatasetCatalog, MetadataCatalog
+from tood_d2.config import load_run, register_datasets
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 KINDS = ("py", "yaml")
@@ -26,30 +26,62 @@ def load(kind, folder, keys=("train_json", "train_images", "test_json", "test_im
             overrides.append(f"dataset.{key}={values[key]}")
         else:
             overrides += [f"DATASETS.{key.upper()}", values[key]]
-    return load_config(str(CONFIGS / f"tood_R_50_FPN_1x.{kind}"), overrides)
+    return load_run(str(CONFIGS / f"tood_R_50_FPN_1x.{kind}"), overrides)
 
 
 def test_a_yaml_config_is_filled_in(shapes):
-    cfg = load("yaml", shapes)
-    register_datasets(cfg)
-    names = cfg.DATASETS.TRAIN + cfg.DATASETS.TEST
-    assert names == (f"{shapes}/train.json", f"{shapes}/val.json")
+    run = register_datasets(load("yaml", shapes))
+    cfg = run.cfg
+    assert (run.train_names, run.test_names) == ([f"{shapes}/train.json"], [f"{shapes}/val.json"])
     assert cfg.MODEL.TOOD.NUM_CLASSES == 4
     assert cfg.DATASETS.CLASS_NAMES == ["circle", "rectangle", "triangle", "star"]
-    assert class_names(cfg) == cfg.DATASETS.CLASS_NAMES
+    assert run.class_names == cfg.DATASETS.CLASS_NAMES
     # What is written serves again.
     again = load("yaml", shapes)
-    again.merge_from_other_cfg(cfg)
-    register_datasets(again)
-    assert again == cfg
+    again.cfg.merge_from_other_cfg(cfg)
+    assert register_datasets(again).cfg == cfg
 
 
 def test_data_sets_by_name_are_left_alone():
-    cfg = load("yaml", "", keys=())
-    before = cfg.clone()
-    register_datasets(cfg)
-    assert cfg == before
-    assert class_names(cfg)[0] == "person"
+    run = load("yaml", "", keys=())
+    registered = register_datasets(run)
+    assert registered.test_names == run.test_names == ["coco_2017_val"]
+    # Those who use the trained model are told its classes.
+    assert registered.options.class_names[0] == "person" and len(registered.class_names) == 80
+
+
+@pytest.mark.parametrize("kind, key", [("py", "dataset.test_json"), ("yaml", "DATASETS.TEST_JSON")])
+def test_missing_data_are_named_before_anything_else(kind, key, monkeypatch):
+    run = load(kind, "", keys=())
+    with pytest.raises(
+        FileNotFoundError, match=f"instances_val2017.json.*DETECTRON2_DATASETS.*{key}"
+    ):
+        register_datasets(run, needed=["test"])
+    with pytest.raises(ValueError, match=f"no data set 'mine' is registered.*--trust.*{key}"):
+        register_datasets(run.with_datasets(test="mine"), needed=["test"])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_class_names_of_data_sets_registered_by_functions(kind):
+    DatasetCatalog.register("test_mine", list)
+    MetadataCatalog.get("test_mine").thing_classes = ["cat", "dog"]
+    try:
+        run = load(kind, "", keys=()).with_datasets(train="test_mine", test="test_mine")
+        run = register_datasets(run, needed=["train", "test"])
+    finally:
+        DatasetCatalog.remove("test_mine")
+        MetadataCatalog.remove("test_mine")
+    assert run.options.class_names == ["cat", "dog"]
+
+
+@pytest.mark.parametrize(
+    "kind, key", [("py", "model.num_classes"), ("yaml", "MODEL.TOOD.NUM_CLASSES")]
+)
+def test_another_number_of_classes_is_refused(kind, key, shapes):
+    override = [f"{key}=7"] if kind == "py" else [key, "7"]
+    keys = ("train_json", "train_images", "test_json", "test_images")
+    with pytest.raises(ValueError, match=f"{key} is 7, but .*val.json has 4 classes"):
+        register_datasets(load(kind, shapes, keys, *override))
 
 
 @pytest.mark.parametrize(
@@ -82,24 +114,18 @@ def test_training_images_are_counted(shapes, tmp_path):
     keys = ("train_json", "train_images", "test_json", "test_images")
     for kind, switch in switches.items():
         for overrides, expected in (((), 7), (switch, 8)):
-            cfg = load(kind, tmp_path, keys, *overrides)
-            register_datasets(cfg)
-            assert count_training_images(cfg) == expected
+            run = register_datasets(load(kind, tmp_path, keys, *overrides))
+            assert len(run.training_dicts()) == expected
 
 
-@pytest.fixture(params=KINDS)
-def cfg(request, shapes):
-    cfg = load(request.param, shapes)
-    register_datasets(cfg)
-    return cfg
-
-
-def test_validation_data_have_ground_truth(cfg, shapes):
-    batches = list(build_validation_loader(cfg))
+@pytest.mark.parametrize("kind", KINDS)
+def test_annotated_test_data_have_ground_truth(kind, shapes):
+    run = register_datasets(load(kind, shapes))
+    records, mapper = run.test_dicts(), run.annotated_test_mapper()
+    assert [x["image_id"] for x in records] == [1, 2, 3]
     content = json.loads((shapes / "val.json").read_text())
-    assert [batch[0]["image_id"] for batch in batches] == [1, 2, 3]
     boxes = [x["bbox"] for x in content["annotations"] if x["image_id"] == 1]
-    ((record,), *_) = batches
+    record = mapper(records[0])
     assert record["image"].shape == (3, 800, 1067)  # 240 x 320, scaled by 800 / 240
     instances = record["instances"]
     assert instances.image_size == (800, 1067) and len(instances) == len(boxes)
@@ -109,34 +135,21 @@ def test_validation_data_have_ground_truth(cfg, shapes):
     assert set(instances.gt_classes.tolist()) <= {0, 1, 2, 3}
 
 
-@pytest.mark.parametrize("num_processes, shares", [(2, [[1], [2]]), (3, [[1], [2], [3]])])
-def test_validation_data_are_shared_equally(cfg, monkeypatch, num_processes, shares):
-    for rank, share in enumerate(shares):
-        monkeypatch.setattr("detectron2.utils.comm.get_rank", lambda rank=rank: rank)
-        monkeypatch.setattr("detectron2.utils.comm.get_world_size", lambda: num_processes)
-        loader = build_validation_loader(cfg)
-        assert [batch[0]["image_id"] for batch in loader] == share
-
-
 class TestCategoryIds:
     @pytest.mark.parametrize("kind", KINDS)
     def test_of_coco(self, kind):
-        ids = category_ids(load_config(str(CONFIGS / f"tood_R_50_FPN_1x.{kind}")))
+        ids = load(kind, "", keys=()).category_ids
         assert len(ids) == 80
         assert ids[:12] == [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 13]
 
     @pytest.mark.parametrize("kind", KINDS)
     def test_of_a_json_file(self, kind, shapes, tmp_path):
-        cfg = load(kind, shapes)
-        register_datasets(cfg)
-        assert category_ids(cfg) == [1, 2, 4, 5]
+        run = register_datasets(load(kind, shapes))
+        assert run.category_ids == [1, 2, 4, 5]
         # The file may be gone later or be another one.
         path = tmp_path / "val.json"
-        node, key = (cfg.dataset, "test_json") if kind == "py" else (cfg.DATASETS, "TEST_JSON")
-        node[key] = str(path)
-        node["test" if kind == "py" else "TEST"] = str(path) if kind == "py" else (str(path),)
-        node["train" if kind == "py" else "TRAIN"] = "" if kind == "py" else ()
+        run = run.with_options(test_json=str(path)).with_datasets(train="gone", test="gone")
         for content in (None, "{}", "no JSON", '{"categories": [{"id": 7, "name": "cat"}]}'):
             if content is not None:
                 path.write_text(content)
-            assert category_ids(cfg) == [1, 2, 3, 4]
+            assert run.category_ids == [1, 2, 3, 4]

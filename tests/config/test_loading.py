@@ -4,8 +4,7 @@ from pathlib import Path
 import pytest
 
 from detectron2.data import DatasetCatalog, MetadataCatalog
-from tood_d2.config import load_config
-from tood_d2.config.datasets import class_names, register_datasets
+from tood_d2.config import load_config, load_run, register_datasets
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 LAZY = str(CONFIGS / "tood_R_18_FPN_small.py")
@@ -43,7 +42,7 @@ def test_no_such_config():
 
 def test_class_names_of_coco():
     for path in (YAML, str(CONFIGS / "tood_R_50_FPN_1x.py")):
-        names = class_names(load_config(path))
+        names = load_run(path).class_names
         assert len(names) == 80 and names[0] == "person"
 
 
@@ -79,28 +78,26 @@ def data(tmp_path):
 
 
 def test_classes_come_from_the_json(data):
-    cfg = load_config(LAZY, data("train", "train"))
-    register_datasets(cfg)
+    run = register_datasets(load_run(LAZY, data("train", "train")))
+    cfg = run.cfg
     assert cfg.model.num_classes == 1
     assert cfg.model.head.num_classes == 1
-    assert class_names(cfg) == ["cat"]
+    assert run.class_names == ["cat"]
     assert cfg.dataloader.train.dataset.names == cfg.dataset.train_json
     assert cfg.dataloader.evaluator.dataset_name == cfg.dataset.test_json
 
 
 def test_different_categories_are_named(data):
     with pytest.raises(ValueError, match=r"differ in their categories: 2 \((cat|dog)\)"):
-        register_datasets(load_config(LAZY, data("train", "test")))
+        register_datasets(load_run(LAZY, data("train", "test")))
 
 
 def test_incomplete_data(data):
     with pytest.raises(ValueError, match="dataset.test_json and dataset.test_images are missing"):
-        register_datasets(load_config(LAZY, data("train", None)))
+        register_datasets(load_run(LAZY, data("train", None)))
     with pytest.raises(ValueError, match="dataset.train_json and dataset.train_images go together"):
-        register_datasets(load_config(LAZY, data("train", "train")[1:]))
+        register_datasets(load_run(LAZY, data("train", "train")[1:]))
 
 
 def test_evaluation_needs_test_data_only(data):
-    cfg = load_config(LAZY, data(None, "test"))
-    register_datasets(cfg)
-    assert class_names(cfg) == ["dog"]
+    assert register_datasets(load_run(LAZY, data(None, "test"))).class_names == ["dog"]

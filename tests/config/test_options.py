@@ -1,11 +1,12 @@
-import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from omegaconf import OmegaConf
 
-from tood_d2.config import load_config
-from tood_d2.config.options import KEYS, TrainingOptions
+from detectron2.config import get_cfg
+from tood_d2.config import Options, add_tood_config, as_run, default_options, load_run
+from tood_d2.config.options import all_options, keys_of
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 KINDS = ("py", "yaml")
@@ -14,19 +15,23 @@ KINDS = ("py", "yaml")
 def options(kind, **values):
     overrides = []
     for name, value in values.items():
-        lazy_key, yaml_key = KEYS[name]
-        overrides += [f"{lazy_key}={value}"] if kind == "py" else [yaml_key, value]
-    return TrainingOptions.from_config(
-        load_config(str(CONFIGS / f"tood_R_50_FPN_1x.{kind}"), overrides)
-    )
+        keys = keys_of(name)
+        overrides += [f"{keys.lazy}={value}"] if kind == "py" else [keys.yaml, value]
+    return load_run(str(CONFIGS / f"tood_R_50_FPN_1x.{kind}"), overrides).options
 
 
 def test_both_kinds_have_the_same_defaults():
     lazy, yaml = map(options, KINDS)
-    assert lazy == yaml
-    # Twelve epochs of 7330 iterations, evaluated after each.
-    assert lazy == TrainingOptions(
-        output_dir="./output", max_iter=87960, checkpoint_period=7330, eval_period=7330
+    # A LazyConfig has these in its learning rate's own form.
+    assert replace(yaml, steps=(), warmup_iters=0) == lazy
+    # Twelve epochs of 7330 iterations, evaluated after each; ATSS in the first four.
+    assert lazy == Options(
+        device="cpu",
+        init_checkpoint="detectron2://ImageNetPretrained/torchvision/R-50.pkl",
+        max_iter=87960,
+        checkpoint_period=7330,
+        eval_period=7330,
+        initial_phase_iters=29320,
     )
 
 
@@ -50,7 +55,39 @@ def test_options_are_read(kind):
 
 def test_a_config_that_knows_none_of_the_options():
     cfg = OmegaConf.create({"train": {"output_dir": "here", "max_iter": 7}})
-    assert TrainingOptions.from_config(cfg) == TrainingOptions(output_dir="here", max_iter=7)
+    assert as_run(cfg).options == Options(output_dir="here", max_iter=7)
+
+
+def test_each_option_has_a_purpose_and_keys_of_its_own():
+    keys = [key for _, keys, _, _ in all_options() for key in keys if key]
+    assert len(set(keys)) == len(keys)
+    assert all(purpose for *_, purpose in all_options())
+
+
+def test_yaml_configs_know_every_option():
+    cfg = get_cfg()
+    add_tood_config(cfg)
+    run = as_run(cfg)
+    assert all(
+        run.get(keys.yaml) is not None or default is None
+        for _, keys, default, _ in all_options()
+        if keys.yaml
+    )
+
+
+def test_default_options_of_a_group():
+    dataset = default_options("dataset")
+    assert dataset.pop("class_names") == []
+    assert set(dataset) == {"train_json", "train_images", "test_json", "test_images"}
+    assert default_options("train")["amp"] == {"enabled": False, "dtype": "float16"}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_run_with_other_options_leaves_the_first_alone(kind):
+    run = load_run(str(CONFIGS / f"tood_R_50_FPN_1x.{kind}"))
+    other = run.with_options(max_iter=3, lr=0.5)
+    assert (other.options.max_iter, other.options.lr) == (3, 0.5)
+    assert (run.options.max_iter, run.options.lr) == (87960, 0.01)
 
 
 @pytest.mark.parametrize("column, kind", list(enumerate(KINDS)))
@@ -68,21 +105,21 @@ def test_a_config_that_knows_none_of_the_options():
     ],
 )
 def test_wrong_values_are_named(column, kind, name, value):
-    with pytest.raises(ValueError, match=rf"{KEYS[name][column]}.*not '?{value}"):
+    with pytest.raises(ValueError, match=rf"{keys_of(name)[column]}.*not '?{value}"):
         options(kind, **{name: value})
 
 
 @pytest.mark.parametrize("column, kind", list(enumerate(KINDS)))
 def test_early_stopping_needs_the_best_checkpoint(column, kind):
-    both = f"{KEYS['early_stopping'][column]}.*{KEYS['best_checkpoint'][column]}"
+    both = f"{keys_of('early_stopping')[column]}.*{keys_of('best_checkpoint')[column]}"
     with pytest.raises(ValueError, match=both):
         options(kind, early_stopping=3, best_checkpoint=False)
 
 
 @pytest.mark.parametrize("column, kind", list(enumerate(KINDS)))
 def test_weights_and_biases_has_to_be_installed(column, kind, monkeypatch):
-    monkeypatch.setitem(sys.modules, "wandb", None)
-    with pytest.raises(ValueError, match=rf"{KEYS['wandb_project'][column]}.*pip install wandb"):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(ValueError, match=rf"{keys_of('wandb_project')[column]}.*pip install wandb"):
         options(kind, wandb_project="cells")
 
 
@@ -92,13 +129,15 @@ def test_weights_and_biases_has_to_be_installed(column, kind, monkeypatch):
         ({"max_iter": "abc"}, "train.max_iter or SOLVER.MAX_ITER should be of type int, not 'abc'"),
         ({"max_iter": -1}, "train.max_iter or SOLVER.MAX_ITER should be at least 0"),
         ({"ema_enabled": 3}, "train.ema.enabled or SOLVER.EMA.ENABLED should be of type bool"),
-        ({"log_period": 0.5}, "train.log_period should be of type int"),
+        ({"log_period": 0.5}, "train.log_period or SOLVER.LOG_PERIOD should be of type int"),
+        ({"epochs": "long"}, "train.epochs or SOLVER.EPOCHS should be of type float or NoneType"),
+        ({"max_iter": True}, "of type int, not True"),
     ],
 )
 def test_types(values, message):
     with pytest.raises(ValueError, match=message):
-        TrainingOptions(**{"output_dir": "", "max_iter": 1} | values)
+        Options(**values)
 
 
 def test_whole_numbers_are_fractions_too():
-    assert TrainingOptions(output_dir="", max_iter=1, ema_decay=0).ema_decay == 0
+    assert Options(ema_decay=0).ema_decay == 0

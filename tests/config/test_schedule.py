@@ -1,17 +1,14 @@
 """Schedules for other batch sizes and lengths, of both kinds of config."""
 
-from functools import reduce
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
-from omegaconf import OmegaConf
 from torch import nn
 
-from detectron2.config import CfgNode, instantiate
-from detectron2.solver import LRMultiplier, build_lr_scheduler
-from detectron2.utils.events import EventStorage
-from tood_d2.config import fit_schedule, load_config
+from tood_d2.config import fit_schedule, load_run
+from tood_d2.config.yaml_run import YamlRun
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 KINDS = ("py", "yaml")
@@ -47,35 +44,31 @@ def load(kind, overrides=(), **settings):
         lazy_key, yaml_key = KEYS[name]
         overrides += [f"{lazy_key}={value}"] if kind == "py" else [yaml_key, value]
     overrides += ["train.device=cpu"] if kind == "py" else ["MODEL.DEVICE", "cpu"]
-    return load_config(str(CONFIGS / f"tood_R_50_FPN_1x.{kind}"), overrides)
+    run = load_run(str(CONFIGS / f"tood_R_50_FPN_1x.{kind}"), overrides)
+    return replace(run, overridden=frozenset())  # as if the config's file had them
 
 
 def load_short(kind, **settings):
     return load(kind, SHORT_RATES[kind], **SHORT, **settings)
 
 
-def fit(cfg, num_images=None):
-    fit_schedule(cfg, lambda: num_images)
-    return cfg
+def fit(run, num_images=None):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(type(run), "training_dicts", lambda self: [{}] * num_images)
+        return fit_schedule(run)
 
 
-def read(cfg, *names):
+def read(run, *names):
     """The values of settings named as in KEYS."""
-    if isinstance(cfg, CfgNode):
-        return [reduce(getattr, KEYS[name][1].split("."), cfg) for name in names]
-    return [OmegaConf.select(cfg, KEYS[name][0]) for name in names]
+    return [run.get(KEYS[name][isinstance(run, YamlRun)]) for name in names]
 
 
-def learning_rates(cfg):
+def learning_rates(run):
     """The learning rate at each iteration."""
-    lr, max_iter = read(cfg, "lr", "max_iter")
-    optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr)
-    if isinstance(cfg, CfgNode):
-        scheduler = build_lr_scheduler(cfg, optimizer)
-    else:
-        scheduler = LRMultiplier(optimizer, instantiate(cfg.lr_multiplier), max_iter)
+    optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], run.options.lr)
+    scheduler = run.build_lr_scheduler(optimizer)
     rates = []
-    for _ in range(max_iter):
+    for _ in range(run.options.max_iter):
         rates.append(optimizer.param_groups[0]["lr"])
         optimizer.step()
         scheduler.step()
@@ -84,13 +77,13 @@ def learning_rates(cfg):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_quarter_of_the_batch(kind):
-    cfg = fit(load(kind, batch_size=4, scale=True))
-    assert read(cfg, "lr") == [0.01 / 4]
+    run = fit(load(kind, batch_size=4, scale=True))
+    assert read(run, "lr") == [0.01 / 4]
     # An epoch of 7330 iterations becomes one of 29320. The initial phase has 4, training 12.
-    assert read(cfg, *LENGTHS) == [351840, 29320, 29320, 117280]
+    assert read(run, *LENGTHS) == [351840, 29320, 29320, 117280]
     if kind == "yaml":
-        assert cfg.SOLVER.STEPS == (4 * 58640, 4 * 80630)
-        assert cfg.SOLVER.WARMUP_ITERS == 4 * 500
+        assert run.options.steps == (4 * 58640, 4 * 80630)
+        assert run.options.warmup_iters == 4 * 500
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -112,27 +105,27 @@ def test_schedules_that_fit_are_left_alone(kind, settings):
 @pytest.mark.parametrize("kind", KINDS)
 def test_accumulation_counts_into_the_batch(kind):
     # 8 * 4 = 32 images, twice the reference.
-    cfg = fit(load_short(kind, batch_size=8, accumulation=4, scale=True))
-    assert read(cfg, "lr", *LENGTHS) == [0.02, 60, 15, 30, 20]
+    run = fit(load_short(kind, batch_size=8, accumulation=4, scale=True))
+    assert read(run, "lr", *LENGTHS) == [0.02, 60, 15, 30, 20]
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_epochs(kind):
     # 2.5 epochs of 100 images: 250 / 16 = 15.6, so 16 iterations instead of 120.
-    cfg = fit(load_short(kind, epochs=2.5), num_images=100)
+    run = fit(load_short(kind, epochs=2.5), num_images=100)
     # 30 * 16 / 120 = 4, 60 * 16 / 120 = 8, 40 * 16 / 120 = 5.3
-    assert read(cfg, "lr", *LENGTHS) == [0.01, 16, 4, 8, 5]
+    assert read(run, "lr", *LENGTHS) == [0.01, 16, 4, 8, 5]
     if kind == "yaml":
-        assert cfg.SOLVER.STEPS == (11, 15)  # from 10.7 and 14.7
-        assert cfg.SOLVER.WARMUP_ITERS == 2  # from 1.6
+        assert run.options.steps == (11, 15)  # from 10.7 and 14.7
+        assert run.options.warmup_iters == 2  # from 1.6
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_epochs_with_another_batch_size(kind):
     # 2.5 epochs of 100 images: 250 / 4 = 62.5, so 63 iterations.
-    cfg = fit(load_short(kind, batch_size=4, scale=True, epochs=2.5), num_images=100)
+    run = fit(load_short(kind, batch_size=4, scale=True, epochs=2.5), num_images=100)
     # 30 * 63 / 120 = 15.8, 60 * 63 / 120 = 31.5 (to the even number), 40 * 63 / 120 = 21
-    assert read(cfg, "lr", *LENGTHS) == [0.0025, 63, 16, 32, 21]
+    assert read(run, "lr", *LENGTHS) == [0.0025, 63, 16, 32, 21]
 
 
 @pytest.mark.parametrize(
@@ -157,11 +150,9 @@ def test_small_batches_see_what_accumulated_ones_see(kind, tiny_tood):
     small_rates, large_rates = learning_rates(small), learning_rates(large)
     assert len(small_rates) == 4 * len(large_rates) == 480
 
-    def phase(cfg, iteration):
-        (initial_phase,) = read(cfg, "initial_phase")
-        model.initial_phase_iters = initial_phase
-        with EventStorage(iteration):
-            return model.in_initial_phase()
+    def phase(run, iteration):
+        model.initial_phase_iters = run.options.initial_phase_iters
+        return model.in_initial_phase(iteration)
 
     model, phases = tiny_tood(), []
     for i, rate in enumerate(large_rates):  # after 16 * i images
@@ -175,23 +166,33 @@ def test_small_batches_see_what_accumulated_ones_see(kind, tiny_tood):
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("initial_phase", [0, -1])
 def test_what_is_off_stays_off(kind, initial_phase):
-    cfg = load(kind, batch_size=4, scale=True, eval_period=0, initial_phase=initial_phase)
-    assert read(fit(cfg), "eval_period", "initial_phase") == [0, initial_phase]
+    run = load(kind, batch_size=4, scale=True, eval_period=0, initial_phase=initial_phase)
+    assert read(fit(run), "eval_period", "initial_phase") == [0, initial_phase]
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_no_length_becomes_zero(kind):
     # 30 * 1 / 120 = 0.25, which would switch evaluation off.
-    cfg = fit(load_short(kind, epochs=1.0), num_images=16)
-    assert read(cfg, "max_iter", "eval_period", "initial_phase") == [1, 1, 1]
+    run = fit(load_short(kind, epochs=1.0), num_images=16)
+    assert read(run, "max_iter", "eval_period", "initial_phase") == [1, 1, 1]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_epochs_leave_lengths_that_the_user_gave(kind):
+    column = KINDS.index(kind)
+    given = {KEYS["eval_period"][column], KEYS["initial_phase"][column]}
+    run = load_short(kind, epochs=2.5)
+    run = replace(run, overridden=frozenset(given))
+    # 16 iterations instead of 120.
+    assert read(fit(run, num_images=100), *LENGTHS) == [16, 30, 8, 40]
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_scaling_twice_is_scaling_once(kind):
-    cfg = fit(load_short(kind, batch_size=4, scale=True, epochs=2.5), num_images=100)
-    once = read(cfg, *KEYS)
-    assert read(cfg, "scale", "epochs") == [False, None]
-    assert read(fit(cfg, num_images=100), *KEYS) == once
+    run = fit(load_short(kind, batch_size=4, scale=True, epochs=2.5), num_images=100)
+    once = read(run, *KEYS)
+    assert read(run, "scale", "epochs") == [False, None]
+    assert read(fit(run, num_images=100), *KEYS) == once
 
 
 @pytest.mark.parametrize("kind", KINDS)

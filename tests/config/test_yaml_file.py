@@ -66,13 +66,13 @@ def laughs(form):
         ("a: *b", "line 1: no plain YAML, found undefined alias"),
         ("a: 1\n---\nb: 2", "line 2: no plain YAML, but found another document"),
         ("? [1]\n: 2", "line 1: no plain YAML, found unhashable key"),
-        ("a: \x01", "no YAML"),
-        ("a: !!int x", "impossible value"),
+        ("a: \x01", "cannot be read as a YAML config"),
+        ("a: !!int x", "cannot be read as a YAML config"),
         ("a: !!python/object:detectron2.layers.shape_spec.ShapeSpec {channels: x}", "a shape of"),
-        ("a: 2001-99-99", "impossible value"),
-        ("a: " + "9" * 5000, "impossible value"),
-        ("", "should have keys and values, has NoneType"),
-        ("[1]", "should have keys and values, has list"),
+        ("a: 2001-99-99", "cannot be read as a YAML config"),
+        ("a: " + "9" * 5000, "cannot be read as a YAML config"),
+        ("", "should hold keys and values, not NoneType"),
+        ("[1]", "should hold keys and values, not list"),
     ],
 )  # fmt: skip
 def test_refused(path, text, message):
@@ -83,5 +83,5 @@ def test_refused(path, text, message):
 
 def test_no_text(path):
     path.write_bytes(b"\x80\x04\xff\xfe")
-    with pytest.raises(ValueError, match="no YAML"):
+    with pytest.raises(ValueError, match="cannot be read as a YAML config"):
         read_yaml(path)

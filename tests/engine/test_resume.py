@@ -18,7 +18,12 @@ def run(load_script):
         path = f"{os.path.dirname(__file__)}/../../configs/{config}"
         main(
             Namespace(
-                config_file=path, opts=list(opts), resume=resume, eval_only=False, optimize=None
+                config_file=path,
+                opts=list(opts),
+                trust=[],
+                resume=resume,
+                eval_only=False,
+                optimize=None,
             )
         )
 

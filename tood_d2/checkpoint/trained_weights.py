@@ -2,10 +2,8 @@
 
 import os
 
-from omegaconf import DictConfig
 from torch import nn
 
-from detectron2.config import CfgNode
 from detectron2.utils.file_io import PathManager
 
 from .checkpointer import SafeCheckpointer
@@ -33,20 +31,12 @@ def _shorten(names: list[str]) -> str:
     return ", ".join(names[:_MAX_NAMED]) + rest
 
 
-def weights_of(cfg: CfgNode | DictConfig) -> tuple[str, str]:
-    """The file of weights that a config names, maybe "", and the key that it does so by."""
-    if isinstance(cfg, CfgNode):
-        return cfg.MODEL.WEIGHTS, "MODEL.WEIGHTS"
-    return cfg.train.init_checkpoint, "train.init_checkpoint"
-
-
-def fetch_weights(cfg: CfgNode | DictConfig) -> None:
-    """Finds, or downloads, the weights that a config names.
+def fetch_weights(path: str, key: str) -> None:
+    """Finds, or downloads, weights.
 
     Raises:
         OSError: if that is not possible, with the key.
     """
-    path, key = weights_of(cfg)
     try:
         found = not path or os.path.isfile(PathManager.get_local_path(path.partition("?")[0]))
     except OSError as error:
@@ -55,7 +45,7 @@ def fetch_weights(cfg: CfgNode | DictConfig) -> None:
         raise FileNotFoundError(f"{path} ({key}): no such file")
 
 
-def load_trained_weights(model: nn.Module, path: str, key: str, resume_dir: str = "") -> None:
+def load_weights(model: nn.Module, path: str, key: str, resume_dir: str = "") -> nn.Module:
     """Loads a checkpoint that must hold every parameter of a model.
 
     Args:
@@ -84,21 +74,4 @@ def load_trained_weights(model: nn.Module, path: str, key: str, resume_dir: str 
             f"{path} ({key}) does not fit the model: {error}. Weights of the official code or of "
             "MMDetection have to be converted by tools/convert_checkpoint.py"
         ) from error
-
-
-def load_weights(model: nn.Module, cfg: CfgNode | DictConfig, resume_dir: str = "") -> nn.Module:
-    """Loads the trained weights of a config into its model.
-
-    Args:
-        model: of the config.
-        cfg: names the weights in ``MODEL.WEIGHTS`` or ``train.init_checkpoint``.
-        resume_dir: see :func:`load_trained_weights`.
-
-    Returns:
-        The model, in evaluation mode.
-
-    Raises:
-        FileNotFoundError, ValueError: see :func:`load_trained_weights`.
-    """
-    load_trained_weights(model, *weights_of(cfg), resume_dir)
     return model.eval()

@@ -1,22 +1,20 @@
-from .datasets import (
-    annotated_test_data,
-    category_ids,
-    class_names,
-    count_training_images,
-    register_datasets,
-    training_data,
-)
-from .loading import build_model, load_config
+from .datasets import register_datasets
+from .keys import add_tood_config
+from .loading import as_run, load_config, load_run
+from .options import Options, default_options
+from .provenance import note_dump
+from .run import Run
 from .schedule import fit_schedule
 
 __all__ = [
-    "annotated_test_data",
-    "build_model",
-    "category_ids",
-    "class_names",
-    "count_training_images",
+    "Options",
+    "Run",
+    "add_tood_config",
+    "as_run",
+    "default_options",
     "fit_schedule",
     "load_config",
+    "load_run",
+    "note_dump",
     "register_datasets",
-    "training_data",
 ]

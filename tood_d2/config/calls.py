@@ -1,12 +1,14 @@
-"""Configs in YAML from strangers.
+"""What a dumped LazyConfig may call.
 
-One of LazyConfig's form tells what to call. Unlike a ``.py`` config, which is a program, it may
-call no more than models, data and training are made of.
+Such a YAML file tells what to call. Unlike a ``.py`` config, which is a program, it may come from a
+stranger. So it may call no more than models, data and training are made of, and what is in packages
+that the user trusts.
 """
 
 import inspect
-import os
 import re
+import sys
+from collections.abc import Collection
 from typing import Any
 
 from fvcore.common.param_scheduler import ParamScheduler
@@ -17,7 +19,6 @@ from torch.optim import Optimizer
 from torch.utils.data import Sampler
 
 import detectron2.data.transforms as T
-from detectron2.config import CfgNode
 from detectron2.data import DatasetMapper
 from detectron2.evaluation import DatasetEvaluator
 from detectron2.layers import ShapeSpec
@@ -26,14 +27,12 @@ from detectron2.modeling.matcher import Matcher
 from detectron2.utils.registry import locate
 
 from ..modeling import ATSSAssigner, TaskAlignedAssigner
-from .yaml_file import MAX_VALUES, read_yaml
+from .yaml_file import MAX_VALUES
 
 MAX_REFERENCES = 1000  # with those of what they refer to, each time
 
-_BASE = "_BASE_"
-_TOO_DEEP = (MemoryError, RecursionError)
-_TRUSTED = ("tood_d2.", "detectron2.", "fvcore.", "torch.nn.", "torch.optim.", "torch.utils.data.")
-_UNTRUSTED = ("detectron2.modeling.mmdet_wrapper",)  # reads and calls what MMDetection can
+_KNOWN = ("tood_d2.", "detectron2.", "fvcore.", "torch.nn.", "torch.optim.", "torch.utils.data.")
+_EXCLUDED = ("detectron2.modeling.mmdet_wrapper",)  # reads and calls what MMDetection can
 _CLASSES = (
     nn.Module,
     Optimizer,
@@ -60,74 +59,98 @@ _FUNCTIONS = {
     "detectron2.modeling.backbone.resnet.ResNet.make_stage",
     "detectron2.solver.build.get_default_optimizer_params",
     "tood_d2.data.loading.filtering.get_training_dicts",
-    "tood_d2.data.loading.build_test_loader",
-    "tood_d2.data.loading.build_train_loader",
+    "tood_d2.data.loading.loader.build_test_loader",
+    "tood_d2.data.loading.loader.build_train_loader",
+    "tood_d2.inference.augmentation.build_tta_mapper",
     "tood_d2.modeling.backbones.resnet.build_fpn",
     "tood_d2.modeling.backbones.resnet.build_resnet",
 }
+_MOVED = {
+    "tood_d2.data.filtering.": "tood_d2.data.loading.filtering.",
+    "tood_d2.modeling.backbone.": "tood_d2.modeling.backbones.",
+}
+"""Modules of dumps that earlier versions wrote, and where they are now."""
 # Arguments by which these can be made to unpickle a file of proposals.
 _FORBIDDEN_ARGUMENTS = {"cfg", "proposal_files"}
 _NAME = re.compile(r"[A-Za-z]\w*(\.[A-Za-z]\w*)+", re.ASCII)
 # A reference to another value; others call a function of OmegaConf.
 _REFERENCE = re.compile(r"\$\{[\w.\[\]]+\}", re.ASCII)
 
-_ONLY_IN_PYTHON = (
-    "which a YAML config may not have for safety. If you trust it, write it as a .py config, "
-    "which is a program"
-)
 
-
-def is_lazy_config(content: dict) -> bool:
-    """Whether the content of a YAML file is a dumped LazyConfig."""
-    return "model" in content
-
-
-def create_lazy_config(content: dict, path: str) -> DictConfig:
+def create_lazy_config(content: dict, path: str, trusted: Collection[str]) -> DictConfig:
     """Makes a LazyConfig from the content of its dump.
 
     Args:
-        content: see :func:`read_yaml`.
+        content: see :func:`.read_yaml`.
         path: of the file, to be named.
+        trusted: packages that may be called, too.
 
     Raises:
         ValueError: if it calls what it may not, with the key.
     """
-    _check(content, path, [])
+    _check(content, path, [], tuple(f"{package}." for package in trusted))
     try:
         cfg = OmegaConf.create(content, flags={"allow_objects": True})
         OmegaConf.select(cfg, "train.device")  # fails if it refers to nothing
-    except (OmegaConfBaseException, *_TOO_DEEP) as error:
+    except (OmegaConfBaseException, MemoryError, RecursionError) as error:
         raise ValueError(f"{path} is no LazyConfig: {error}") from error
     _check_references(cfg, path)
     return cfg
 
 
-def _check(value: Any, path: str, keys: list) -> None:
+def foreign_packages(content: Any) -> set[str]:
+    """Packages that a dump calls and that have to be trusted for it."""
+    if isinstance(content, dict):
+        found = set().union(*map(foreign_packages, content.values()))
+        target = content.get("_target_")
+        if isinstance(target, str) and not target.startswith(_KNOWN):
+            found.add(target.partition(".")[0])
+        return found
+    if isinstance(content, list | tuple):
+        return set().union(*map(foreign_packages, content))
+    return set()
+
+
+def _check(value: Any, path: str, keys: list, trusted: tuple[str, ...]) -> None:
     where = f"{path}: {'.'.join(map(str, keys))}"
     if isinstance(value, dict):
         if "_target_" in value:
-            _check_target(value["_target_"], where)
+            value["_target_"] = _checked_target(value["_target_"], where, trusted)
             for name in _FORBIDDEN_ARGUMENTS & value.keys():
-                raise ValueError(f"{where} has the argument {name}, {_ONLY_IN_PYTHON}")
+                raise ValueError(f"{where} has the argument {name}, {_only_in_python()}")
         for key, item in value.items():
-            _check(item, path, [*keys, key])
+            _check(item, path, [*keys, key], trusted)
     elif isinstance(value, list | tuple):
         for i, item in enumerate(value):
-            _check(item, path, [*keys, i])
+            _check(item, path, [*keys, i], trusted)
     elif isinstance(value, str) and "${" in _REFERENCE.sub("", value, count=1):
-        raise ValueError(f"{where} is {value[:100]!r}, {_ONLY_IN_PYTHON}")
+        raise ValueError(f"{where} is {value[:100]!r}, {_only_in_python()}")
 
 
-def _check_target(target: Any, where: str) -> None:
+def _checked_target(target: Any, where: str, trusted: tuple[str, ...]) -> str:
     # Nothing is imported before its name is known to be of a trusted package.
-    if isinstance(target, str) and _NAME.fullmatch(target) and target.startswith(_TRUSTED):
-        try:
-            found = locate(target)
-        except Exception as error:  # of an import
-            raise ValueError(f"{where} calls {target}, which is not there: {error}") from error
-        if _is_harmless(found):
-            return
-    raise ValueError(f"{where} calls {str(target)[:100]!r}, {_ONLY_IN_PYTHON}")
+    package = ""
+    if isinstance(target, str) and _NAME.fullmatch(target):
+        for old, new in _MOVED.items():
+            target = new + target.removeprefix(old) if target.startswith(old) else target
+        if target.startswith((*_KNOWN, *trusted)):
+            try:
+                found = locate(target)
+            except Exception as error:  # of an import
+                raise ValueError(f"{where} calls {target}, which is not there: {error}") from error
+            if target.startswith(trusted) or _is_harmless(found):
+                return target
+        elif target.partition(".")[0] not in (*sys.stdlib_module_names, "torch"):
+            package = target.partition(".")[0]
+    raise ValueError(f"{where} calls {str(target)[:100]!r}, {_only_in_python(package)}")
+
+
+def _only_in_python(package: str = "") -> str:
+    trust = f"allow your own package by --trust {package}, or " if package else ""
+    return (
+        f"which a YAML config may not have for safety. If you trust it, {trust}write it as a .py "
+        "config, which is a program"
+    )
 
 
 def _is_harmless(target: Any) -> bool:
@@ -135,7 +158,7 @@ def _is_harmless(target: Any) -> bool:
         return False
     # Where it is defined, as modules also hold what they import.
     name = f"{target.__module__}.{target.__qualname__}"
-    if not name.startswith(_TRUSTED) or name.startswith(_UNTRUSTED):
+    if not name.startswith(_KNOWN) or name.startswith(_EXCLUDED):
         return False
     return issubclass(target, _CLASSES) if inspect.isclass(target) else name in _FUNCTIONS
 
@@ -156,48 +179,3 @@ def _check_references(cfg: DictConfig, path: str) -> None:
                 continue
             if isinstance(value, DictConfig | ListConfig):
                 nodes.append(value)
-
-
-def merge_yaml(cfg: CfgNode, content: dict, path: str) -> None:
-    """Merges a YAML config and its bases.
-
-    Args:
-        cfg: to merge into.
-        content: of the file, see :func:`read_yaml`.
-        path: of the file.
-
-    Raises:
-        FileNotFoundError: if a base is missing.
-        ValueError: if a key is unknown or its value of another type, with the key.
-    """
-    try:
-        cfg.merge_from_other_cfg(CfgNode(_with_bases(content, path, {})))
-    except (AssertionError, AttributeError, KeyError, TypeError, ValueError, *_TOO_DEEP) as error:
-        raise ValueError(f"{path}: {error}") from error
-    if cfg.MODEL.LOAD_PROPOSALS:
-        raise ValueError(
-            f"{path}: MODEL.LOAD_PROPOSALS unpickles files, which is not done for safety"
-        )
-
-
-def _with_bases(content: dict, path: str, known: dict[str, dict]) -> dict:
-    names = content.pop(_BASE, [])
-    merged = {}
-    for name in [names] if isinstance(names, str) else names:
-        base = os.path.expanduser(name)
-        if not name.startswith(("https://", "http://")):
-            base = os.path.join(os.path.dirname(path), base)
-        if base not in known:
-            known[base] = {}  # for a base that has itself for a base
-            known[base] = _with_bases(read_yaml(base), base, known)
-        merged = _merge(merged, known[base])
-    return _merge(merged, content)
-
-
-def _merge(base: dict, other: dict) -> dict:
-    merged = dict(base)
-    for key, value in other.items():
-        if isinstance(value, dict) and isinstance(base.get(key), dict):
-            value = _merge(base[key], value)
-        merged[key] = value
-    return merged

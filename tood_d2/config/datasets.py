@@ -1,163 +1,87 @@
-"""The data sets of configs of both kinds."""
+"""The data sets of a run."""
 
-import json
-from collections.abc import Iterable
+import os
+from collections.abc import Collection
 
-from omegaconf import DictConfig, OmegaConf
+from detectron2.data import DatasetCatalog, Metadata, MetadataCatalog
 
-from detectron2.config import CfgNode, instantiate
-from detectron2.data import (
-    DatasetCatalog,
-    DatasetMapper,
-    Metadata,
-    MetadataCatalog,
-    get_detection_dataset_dicts,
-)
-from detectron2.data.detection_utils import build_augmentation
-from detectron2.utils import comm
+from ..data.coco.registration import register_coco_json
+from .run import Run
 
-from ..data import build_test_loader, get_training_dicts, register_coco_json
+SPLITS = ("train", "test")
 
 
-def register_datasets(cfg: CfgNode | DictConfig) -> None:
-    """Registers the JSON files of a config and fills in what follows from them.
+def register_datasets(run: Run, needed: Collection[str] = ()) -> Run:
+    """Registers the JSON files of a run and fills in what follows from them.
 
-    The files are ``cfg.dataset.train_json`` and so on, in YAML ``cfg.DATASETS.TRAIN_JSON`` and so
-    on. What follows are the names of the data sets, the class names and the number of classes.
+    The files are the options ``train_json``, ``test_json`` and so on. What follows are the names
+    of the data sets, the class names and the number of classes. The class names of data sets that
+    are registered otherwise are filled in, too, for those who use the trained model.
+
+    Args:
+        run: as it was loaded.
+        needed: the splits that have to be there, "train", "test" or both.
 
     Raises:
+        FileNotFoundError, ValueError: see :func:`.register_coco_json`.
         ValueError: if a JSON file comes without its images or the other way round, if only
-            training data is given, or if the two files differ in their categories.
+            training data are given, if the two files differ in their categories, or if the user
+            asks for another number of classes.
     """
-    lazy = not isinstance(cfg, CfgNode)
-    if lazy and "dataset" not in cfg:  # a config of somebody else's, with data sets by name
-        return
-    node = cfg.dataset if lazy else cfg.DATASETS
-
-    def key(name: str) -> str:
-        return name if lazy else name.upper()
-
-    prefix = "dataset." if lazy else "DATASETS."
-    metadata = {}
-    for split in ("train", "test"):
-        json_key, images_key = key(f"{split}_json"), key(f"{split}_images")
-        json_file, images = node[json_key], node[images_key]
+    options = run.options
+    metadata: dict[str, Metadata] = {}
+    names = {}
+    for split in SPLITS:
+        json_file, images = getattr(options, f"{split}_json"), getattr(options, f"{split}_images")
         if bool(json_file) != bool(images):
-            raise ValueError(f"{prefix}{json_key} and {prefix}{images_key} go together")
+            keys = run.key(f"{split}_json"), run.key(f"{split}_images")
+            raise ValueError(f"{' and '.join(keys)} go together")
         if json_file:
             metadata[split] = register_coco_json(json_file, images)
-            node[key(split)] = json_file if lazy else (json_file,)
+            names[split] = json_file
     if list(metadata) == ["train"]:
-        missing = [prefix + key(name) for name in ("test_json", "test_images")]
-        raise ValueError(f"{' and '.join(missing)} are missing")
+        raise ValueError(f"{run.key('test_json')} and {run.key('test_images')} are missing")
+    if not metadata:
+        for split in needed:
+            _check_registered(run, split)
+        known = run.known_class_names
+        return run.with_options(class_names=known) if known else run
     if len(metadata) == 2:
-        train, test = (_categories(metadata[split]) for split in ("train", "test"))
+        train, test = (_categories(metadata[split]) for split in SPLITS)
         if train != test:
             different = sorted(train.items() ^ test.items())
             raise ValueError(
-                f"{node[key('train_json')]} and {node[key('test_json')]} differ in their "
-                f"categories: " + ", ".join(f"{id_} ({name})" for id_, name in different)
+                f"{options.train_json} and {options.test_json} differ in their categories: "
+                + ", ".join(f"{id_} ({name})" for id_, name in different)
             )
-    if metadata:
-        names = metadata["test"].thing_classes
-        node[key("class_names")] = list(names)
-        if lazy:
-            cfg.model.num_classes = len(names)
-        else:
-            cfg.MODEL.TOOD.NUM_CLASSES = len(names)
+    classes = list(metadata["test"].thing_classes)
+    key = run.key("num_classes")
+    if key in run.overridden and options.num_classes != len(classes):
+        raise ValueError(
+            f"{key} is {options.num_classes}, but {options.test_json} has {len(classes)} classes: "
+            "leave it out"
+        )
+    run = run.with_datasets(**names)
+    return run.with_options(class_names=classes, num_classes=len(classes))
+
+
+def _check_registered(run: Run, split: str) -> None:
+    """Raises an error if a data set by name is not known, or Detectron2 would not find its file."""
+    own = f"give your own as {run.key(f'{split}_json')} and {run.key(f'{split}_images')}"
+    for name in getattr(run, f"{split}_names"):
+        if name not in DatasetCatalog:
+            raise ValueError(
+                f"no data set {name!r} is registered: name the package that does it by --trust, "
+                f"or {own}"
+            )
+        json_file = MetadataCatalog.get(name).get("json_file")
+        if json_file and not os.path.isfile(json_file):
+            raise FileNotFoundError(
+                f"{json_file}: the annotations of {name} are not there. Set DETECTRON2_DATASETS to "
+                f"the folder that holds coco/, or {own}"
+            )
 
 
 def _categories(metadata: Metadata) -> dict[int, str]:
     ids = metadata.thing_dataset_id_to_contiguous_id
     return dict(zip(ids, metadata.thing_classes, strict=True))
-
-
-def class_names(cfg: CfgNode | DictConfig) -> list[str]:
-    """Names of the classes that the config's model detects; numbers if they are not known."""
-    if names := known_class_names(cfg):
-        return names
-    lazy = not isinstance(cfg, CfgNode)
-    return [str(i) for i in range(cfg.model.num_classes if lazy else cfg.MODEL.TOOD.NUM_CLASSES)]
-
-
-def known_class_names(cfg: CfgNode | DictConfig) -> list[str]:
-    """Names of the classes that the config's model detects, empty if they are not known."""
-    if isinstance(cfg, CfgNode):
-        names, datasets = cfg.DATASETS.CLASS_NAMES, [*cfg.DATASETS.TEST, *cfg.DATASETS.TRAIN]
-    else:
-        names, datasets = OmegaConf.select(cfg, "dataset.class_names"), []
-        for split in ("test", "train"):
-            value = OmegaConf.select(cfg, f"dataloader.{split}.dataset.names", default=[])
-            datasets += [value] if isinstance(value, str) else value
-    if names:
-        return list(names)
-    metadata = (MetadataCatalog.get(x) for x in datasets)
-    return next((list(x.thing_classes) for x in metadata if x.get("thing_classes")), [])
-
-
-def category_ids(cfg: CfgNode | DictConfig) -> list[int]:
-    """Ids of the classes in the data set, as COCO's results name them.
-
-    They are read from the config's test data, if these are there, or known for data sets that
-    Detectron2 registers; else they count from 1.
-    """
-    names = class_names(cfg)
-    if isinstance(cfg, CfgNode):
-        json_file, datasets = cfg.DATASETS.TEST_JSON, [*cfg.DATASETS.TEST, *cfg.DATASETS.TRAIN]
-    else:
-        json_file = OmegaConf.select(cfg, "dataset.test_json")
-        datasets = [OmegaConf.select(cfg, f"dataset.{split}") for split in ("test", "train")]
-    try:
-        with open(json_file or "") as f:
-            categories = sorted((x["id"], x["name"]) for x in json.load(f)["categories"])
-        if [name for _, name in categories] == names:
-            return [id_ for id_, _ in categories]
-    except (KeyError, OSError, TypeError, ValueError):  # other or no data are no error here
-        pass
-    for dataset in datasets:
-        metadata = MetadataCatalog.get(dataset) if dataset in DatasetCatalog else Metadata()
-        ids = metadata.get("thing_dataset_id_to_contiguous_id")
-        if ids and metadata.get("thing_classes") == names:
-            return sorted(ids, key=ids.get)
-    return list(range(1, len(names) + 1))
-
-
-def annotated_test_data(cfg: CfgNode | DictConfig) -> tuple[list[dict], DatasetMapper]:
-    """Detectron2's dataset dicts of the test data, and a mapper that keeps the ground truth.
-
-    A mapper for testing drops it. Images and objects come in pixels of the network input.
-    """
-    if isinstance(cfg, CfgNode):
-        mapper = DatasetMapper(
-            is_train=True,
-            augmentations=build_augmentation(cfg, is_train=False),
-            image_format=cfg.INPUT.FORMAT,
-        )
-        return get_detection_dataset_dicts(cfg.DATASETS.TEST, filter_empty=False), mapper
-    register_datasets(cfg)
-    mapper = instantiate(OmegaConf.merge(cfg.dataloader.test.mapper, {"is_train": True}))
-    return instantiate(cfg.dataloader.test.dataset), mapper
-
-
-def build_validation_loader(cfg: CfgNode | DictConfig) -> Iterable[list[dict]]:
-    """The test data with its ground truth, an image a batch, as many in each process.
-
-    Up to one image less than there are processes is left out for that.
-    """
-    records, mapper = annotated_test_data(cfg)
-    rank, num_processes = comm.get_rank(), comm.get_world_size()
-    share = range(rank, len(records) - len(records) % num_processes, num_processes)
-    return build_test_loader(records, mapper=mapper, sampler=share)
-
-
-def training_data(cfg: CfgNode | DictConfig) -> list[dict]:
-    """Detectron2's dataset dicts of the images that the config's model is trained on."""
-    if isinstance(cfg, CfgNode):
-        filter_empty = cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS
-        return get_training_dicts(cfg.DATASETS.TRAIN, filter_empty)
-    return instantiate(cfg.dataloader.train.dataset)
-
-
-def count_training_images(cfg: CfgNode | DictConfig) -> int:
-    """Number of images that the config's model is trained on."""
-    return len(training_data(cfg))

@@ -2,12 +2,23 @@
 
 from detectron2.config import CfgNode as CN
 
+from .options import all_options
+
 
 def add_tood_config(cfg: CN) -> None:
     """Adds TOOD's keys to a config, with the values of the official R-50 1x model."""
     _add_model(cfg)
-    _add_data(cfg)
-    _add_training(cfg)
+    for _, keys, default, _ in all_options():
+        if keys.yaml:
+            _add_missing(cfg, keys.yaml, default)
+
+
+def _add_missing(cfg: CN, key: str, value) -> None:
+    """Adds a dotted key, unless Detectron2 or a project has it already."""
+    *folders, name = key.split(".")
+    for folder in folders:
+        cfg = cfg.setdefault(folder, CN())
+    cfg.setdefault(name, value)
 
 
 def _add_model(cfg: CN) -> None:
@@ -65,49 +76,3 @@ def _add_model(cfg: CN) -> None:
     # Number of (location, class) pairs per level that go into NMS.
     node.TOPK_CANDIDATES_TEST = 1000
     node.NMS_THRESH_TEST = 0.6
-
-
-def _add_data(cfg: CN) -> None:
-    # COCO JSON files and the folders of their images, instead of DATASETS.TRAIN and TEST. Number
-    # and names of the classes are read from them.
-    cfg.DATASETS.TRAIN_JSON = ""
-    cfg.DATASETS.TRAIN_IMAGES = ""
-    cfg.DATASETS.TEST_JSON = ""
-    cfg.DATASETS.TEST_IMAGES = ""
-    # Filled in by train_net.py for those who use the trained model.
-    cfg.DATASETS.CLASS_NAMES = []
-    # Images that turn out to be unreadable in training, and are replaced, before training ends.
-    cfg.DATALOADER.MAX_UNREADABLE = 10
-
-
-def _add_training(cfg: CN) -> None:
-    # Whether to scale learning rate and lengths to the batch size, see config/schedule.py, and
-    # the batch size that they are written for.
-    cfg.SOLVER.SCALE_SCHEDULE = False
-    cfg.SOLVER.REFERENCE_BATCH_SIZE = 16
-    # Length of training in epochs, to which all lengths are stretched; None to train for MAX_ITER.
-    cfg.SOLVER.EPOCHS = None
-    # Batches whose mean gradient makes a step.
-    cfg.SOLVER.GRADIENT_ACCUMULATION = 1
-    # Steps with losses or gradients that are not finite that are left out before training ends.
-    cfg.SOLVER.MAX_NONFINITE_STEPS = 0
-    # Of automatic mixed precision: "float16" or "bfloat16".
-    cfg.SOLVER.AMP.DTYPE = "float16"
-    # Whether channels are next to each other in memory, as some kernels want them.
-    cfg.SOLVER.CHANNELS_LAST = False
-    # Whether to compile the head by torch.compile.
-    cfg.SOLVER.COMPILE_HEAD = False
-    # Exponential moving average of the weights, evaluated and saved beside them.
-    cfg.SOLVER.EMA = CN({"ENABLED": False, "DECAY": 0.9998})
-    # How many of the latest checkpoints are kept.
-    cfg.SOLVER.CHECKPOINTS_TO_KEEP = 100
-    # Whether to keep the weights with the best AP as model_best.pth.
-    cfg.TEST.BEST_CHECKPOINT = True
-    # Evaluations without a better AP after which training ends, 0 for never.
-    cfg.TEST.EARLY_STOPPING = 0
-    # Whether to log the losses on the test data.
-    cfg.TEST.VALIDATION_LOSS = False
-    # Test images whose detections are put into TensorBoard at each evaluation.
-    cfg.TEST.NUM_PICTURES = 0
-    # Project of Weights & Biases to log to, "" for none.
-    cfg.WANDB_PROJECT = ""

@@ -1,27 +1,33 @@
-"""Configs of both kinds: Detectron2's CfgNode (YAML) and LazyConfig (Python)."""
+"""Loading of configs of both kinds: Detectron2's CfgNode (YAML) and LazyConfig (Python)."""
 
 import difflib
+import importlib
 import logging
 import os
-from functools import reduce
+from collections.abc import Collection, Sequence
 
 import torch
 from omegaconf import DictConfig, OmegaConf
 
-from detectron2.config import CfgNode, LazyConfig, get_cfg, instantiate
-from detectron2.modeling import build_model as build_model_from_cfg_node
+from detectron2.config import CfgNode, LazyConfig, get_cfg
 
 from ..cli.messages import describe
-from .calls import create_lazy_config, is_lazy_config, merge_yaml
+from .calls import create_lazy_config, foreign_packages
 from .keys import add_tood_config
-from .yaml_file import read_yaml
+from .lazy_run import LazyRun
+from .provenance import is_own
+from .run import Run
+from .yaml_file import PlainCfgNode, read_yaml
+from .yaml_run import YamlRun
 
 logger = logging.getLogger(__name__)
 
 _NEEDED = {"model": DictConfig, "train.device": str}  # in a LazyConfig
 
 
-def load_config(path: str, overrides: list[str] | None = None) -> CfgNode | DictConfig:
+def load_run(
+    path: str, overrides: Sequence[str] = (), trusted: Collection[str] = (), weights: str = ""
+) -> Run:
     """Reads a config of either kind, also one that training wrote to its output folder.
 
     A device of "cuda" becomes "cpu" where there is no GPU.
@@ -31,35 +37,65 @@ def load_config(path: str, overrides: list[str] | None = None) -> CfgNode | Dict
             ``model`` is a dumped LazyConfig. A ``.py`` file is a program, which is executed; a
             YAML file may come from a stranger.
         overrides: ``["key=value", ...]`` for LazyConfig, ``["KEY", "value", ...]`` for YAML.
+        trusted: packages of the user's. They are imported, and a YAML file may call what they hold.
+        weights: file of weights instead of the config's.
 
     Raises:
         FileNotFoundError: if there is no such file.
-        ValueError: if the file fails or is refused, or an override is malformed or its key unknown.
+        ValueError: if the file fails or is refused, an override is malformed or its key unknown,
+            or a trusted package cannot be imported.
     """
+    overrides = list(overrides)
     if not os.path.isfile(path):
         raise FileNotFoundError(f"{path!r}: no such config file (--config-file)")
-    overrides = list(overrides or ())
     if not path.endswith((".py", ".yaml", ".yml")):
         raise ValueError(f"{path}: a config ends in .py or .yaml (--config-file)")
-    content = None if path.endswith(".py") else read_yaml(path)
-    if content is None or is_lazy_config(content):
-        cfg = create_lazy_config(content, path) if content else _execute(path)
-        if missing := [x for x in _NEEDED if not isinstance(get_key(cfg, x), _NEEDED[x])]:
-            raise ValueError(f"{path}: has no {', '.join(missing)}, is it a LazyConfig?")
-        for override in overrides:
-            _check_override(cfg, override)
-        cfg = LazyConfig.apply_overrides(cfg, overrides)
-        cfg.train.device = _available(cfg.train.device)
-    else:
-        cfg = get_cfg()
-        add_tood_config(cfg)
-        merge_yaml(cfg, content, path)
+    for package in trusted:
         try:
-            cfg.merge_from_list(overrides)
-        except (AssertionError, KeyError) as error:
-            raise ValueError(f"cannot override {' '.join(overrides)!r}: {error}") from error
-        cfg.MODEL.DEVICE = _available(cfg.MODEL.DEVICE)
-    return cfg
+            importlib.import_module(package)
+        except Exception as error:  # of any kind, as it is a program
+            raise ValueError(f"--trust {package}: {describe(error)}") from error
+    content = None if path.endswith(".py") else read_yaml(path)
+    if content is None or "model" in content:
+        run = _load_lazy(path, content, overrides, trusted)
+    else:
+        run = _load_yaml(path, overrides)
+    if weights:
+        run = run.with_options(init_checkpoint=weights)
+    device = run.get(run.key("device"))
+    if isinstance(device, str) and device.startswith("cuda") and not torch.cuda.is_available():
+        logger.warning("No GPU available, using the CPU.")
+        run = run.with_options(device="cpu")
+    return run
+
+
+def load_config(
+    path: str, overrides: Sequence[str] = (), trusted: Collection[str] = ()
+) -> CfgNode | DictConfig:
+    """The config of a run, see :func:`load_run`."""
+    return load_run(path, overrides, trusted).cfg
+
+
+def as_run(cfg: CfgNode | DictConfig) -> Run:
+    """The run of a config that has been loaded already."""
+    return YamlRun(cfg) if isinstance(cfg, CfgNode) else LazyRun(cfg)
+
+
+def _load_lazy(
+    path: str, content: dict | None, overrides: list[str], trusted: Collection[str]
+) -> LazyRun:
+    if content is None:
+        cfg = _execute(path)
+    else:
+        trusted = foreign_packages(content) if is_own(path) else trusted
+        cfg = create_lazy_config(content, path, trusted)
+    missing = [x for x in _NEEDED if not isinstance(OmegaConf.select(cfg, x), _NEEDED[x])]
+    if missing:
+        raise ValueError(f"{path}: has no {', '.join(missing)}, is it a LazyConfig?")
+    for override in overrides:
+        _check_override(cfg, override)
+    overridden = frozenset(x.partition("=")[0] for x in overrides)
+    return LazyRun(LazyConfig.apply_overrides(cfg, overrides), overridden)
 
 
 def _execute(path: str) -> DictConfig:
@@ -87,22 +123,24 @@ def _check_override(cfg: DictConfig, override: str) -> None:
         raise ValueError(f"unknown key {key!r}{hint}")
 
 
-def get_key(cfg: CfgNode | DictConfig, key: str):
-    """The value of a dotted key, None if a LazyConfig has no such key."""
-    if isinstance(cfg, CfgNode):
-        return reduce(getattr, key.split("."), cfg)
-    return OmegaConf.select(cfg, key)
-
-
-def _available(device: str) -> str:
-    if device.startswith("cuda") and not torch.cuda.is_available():
-        logger.warning("No GPU available, using the CPU.")
-        return "cpu"
-    return device
-
-
-def build_model(cfg: CfgNode | DictConfig) -> torch.nn.Module:
-    """The model of a config of either kind, on the config's device."""
-    if isinstance(cfg, CfgNode):
-        return build_model_from_cfg_node(cfg)
-    return instantiate(cfg.model).to(cfg.train.device)
+def _load_yaml(path: str, overrides: list[str]) -> YamlRun:
+    cfg = get_cfg()
+    add_tood_config(cfg)
+    try:
+        cfg.merge_from_other_cfg(CfgNode(PlainCfgNode.load_yaml_with_base(path)))
+    except FileNotFoundError:
+        raise
+    except (AssertionError, AttributeError, KeyError, TypeError, ValueError) as error:
+        text = str(error)
+        raise ValueError(text if path in text else f"{path}: {text}") from error
+    except (MemoryError, RecursionError) as error:
+        raise ValueError(f"{path}: too deep, or a config that has itself for a base") from error
+    if cfg.MODEL.LOAD_PROPOSALS:
+        raise ValueError(
+            f"{path}: MODEL.LOAD_PROPOSALS unpickles files, which is not done for safety"
+        )
+    try:
+        cfg.merge_from_list(overrides)
+    except (AssertionError, KeyError) as error:
+        raise ValueError(f"cannot override {' '.join(overrides)!r}: {error}") from error
+    return YamlRun(cfg, frozenset(overrides[::2]))

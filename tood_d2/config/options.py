@@ -1,111 +1,317 @@
-"""The options of a training run, read from a config of either kind."""
+"""The options of a run: each with its keys in both kinds of config, its default and its purpose.
 
-import importlib
-from dataclasses import dataclass, fields
+This is the one place that knows them. ``configs/common/train.py`` and :func:`.add_tood_config` take
+keys and defaults from here, and so do the messages and ``docs/options.md``.
+"""
 
-import torch
-from omegaconf import DictConfig
+import importlib.util
+from collections.abc import Iterator
+from dataclasses import Field, dataclass, field, fields
+from typing import Any, NamedTuple, get_args
 
-from detectron2.config import CfgNode
+AMP_DTYPES = ("float16", "bfloat16")
+CLIP_TYPES = ("value", "norm")
 
-from .loading import get_key
 
-AMP_DTYPES = {"float16": torch.float16, "bfloat16": torch.bfloat16}
+class Keys(NamedTuple):
+    """The names that users know an option by; None where a kind of config does not have it."""
 
-KEYS = {
-    "output_dir": ("train.output_dir", "OUTPUT_DIR"),
-    "seed": ("train.seed", "SEED"),
-    "max_iter": ("train.max_iter", "SOLVER.MAX_ITER"),
-    "checkpoint_period": ("train.checkpointer.period", "SOLVER.CHECKPOINT_PERIOD"),
-    "max_to_keep": ("train.checkpointer.max_to_keep", "SOLVER.CHECKPOINTS_TO_KEEP"),
-    "eval_period": ("train.eval_period", "TEST.EVAL_PERIOD"),
-    "log_period": ("train.log_period", None),
-    "gradient_accumulation": ("train.gradient_accumulation", "SOLVER.GRADIENT_ACCUMULATION"),
-    "max_nonfinite_steps": ("train.max_nonfinite_steps", "SOLVER.MAX_NONFINITE_STEPS"),
-    "amp_enabled": ("train.amp.enabled", "SOLVER.AMP.ENABLED"),
-    "amp_dtype": ("train.amp.dtype", "SOLVER.AMP.DTYPE"),
-    "channels_last": ("train.channels_last", "SOLVER.CHANNELS_LAST"),
-    "compile_head": ("train.compile_head", "SOLVER.COMPILE_HEAD"),
-    "ema_enabled": ("train.ema.enabled", "SOLVER.EMA.ENABLED"),
-    "ema_decay": ("train.ema.decay", "SOLVER.EMA.DECAY"),
-    "best_checkpoint": ("train.best_checkpoint", "TEST.BEST_CHECKPOINT"),
-    "early_stopping": ("train.early_stopping", "TEST.EARLY_STOPPING"),
-    "validation_loss": ("train.validation_loss", "TEST.VALIDATION_LOSS"),
-    "num_pictures": ("train.num_pictures", "TEST.NUM_PICTURES"),
-    "wandb_project": ("train.wandb_project", "WANDB_PROJECT"),
-}
-"""The keys of each option in a LazyConfig and in a YAML config."""
+    lazy: str | None
+    yaml: str | None
+
+    def __str__(self) -> str:
+        return " or ".join(filter(None, self))
+
+
+def _option(
+    default: Any,
+    keys: str,
+    purpose: str,
+    *,
+    at_least: float | None = None,
+    choices: tuple[str, ...] = (),
+) -> Any:
+    """A field with its keys in LazyConfig and YAML, "-" for none."""
+    lazy, yaml = (None if key == "-" else key for key in keys.split())
+    metadata = {"keys": Keys(lazy, yaml), "purpose": purpose}
+    metadata |= {"at_least": at_least, "choices": choices}
+    if isinstance(default, list):
+        return field(default_factory=lambda: list(default), metadata=metadata)
+    return field(default=default, metadata=metadata)
 
 
 @dataclass(frozen=True)
-class TrainingOptions:
-    """Options with their values where a config, say of another project, has no such key."""
+class Options:
+    """Options with the values that they have where a config does not mention them.
 
-    output_dir: str
-    max_iter: int
-    seed: int = -1
-    checkpoint_period: int = 5000
-    max_to_keep: int = 100
-    eval_period: int = 0
-    log_period: int = 20
-    gradient_accumulation: int = 1
-    """Batches whose gradients make one step of the optimiser."""
-    max_nonfinite_steps: int = 0
-    """Steps without finite losses and gradients that are left out before training ends."""
-    amp_enabled: bool = False
-    amp_dtype: str = "float16"
-    channels_last: bool = False
-    """Whether channels are next to each other in memory."""
-    compile_head: bool = False
-    """Whether ``model.head`` is compiled, for maps of any size."""
-    ema_enabled: bool = False
-    ema_decay: float = 0.9998
-    best_checkpoint: bool = True
-    early_stopping: int = 0
-    """Evaluations without a better AP after which training ends, 0 for never."""
-    validation_loss: bool = False
-    num_pictures: int = 0
-    """Test images whose detections are drawn at each evaluation."""
-    wandb_project: str = ""
+    Raises:
+        ValueError: on values of another type or out of range, with their keys.
+    """
+
+    # Data
+    train_json: str = _option(
+        "", "dataset.train_json DATASETS.TRAIN_JSON", "COCO JSON of the training data"
+    )
+    train_images: str = _option(
+        "", "dataset.train_images DATASETS.TRAIN_IMAGES", "folder of its images"
+    )
+    test_json: str = _option(
+        "", "dataset.test_json DATASETS.TEST_JSON", "COCO JSON of the test data"
+    )
+    test_images: str = _option(
+        "", "dataset.test_images DATASETS.TEST_IMAGES", "folder of its images"
+    )
+    class_names: list = _option(
+        [], "dataset.class_names DATASETS.CLASS_NAMES", "names of the classes; training fills it"
+    )
+    num_classes: int = _option(
+        80, "model.num_classes MODEL.TOOD.NUM_CLASSES", "classes; read from the JSON", at_least=1
+    )
+    batch_size: int = _option(
+        16,
+        "dataloader.train.total_batch_size SOLVER.IMS_PER_BATCH",
+        "images per batch, over all processes",
+        at_least=1,
+    )
+    num_workers: int = _option(
+        4,
+        "dataloader.train.num_workers DATALOADER.NUM_WORKERS",
+        "processes that read images, for each training process",
+        at_least=0,
+    )
+    max_unreadable: int = _option(
+        10,
+        "dataloader.train.max_unreadable DATALOADER.MAX_UNREADABLE",
+        "unreadable images that are replaced before training ends",
+        at_least=0,
+    )
+
+    # Files
+    output_dir: str = _option(
+        "./output", "train.output_dir OUTPUT_DIR", "folder for checkpoints, logs and results"
+    )
+    init_checkpoint: str = _option(
+        "", "train.init_checkpoint MODEL.WEIGHTS", "weights to start from, or to evaluate"
+    )
+    checkpoint_period: int = _option(
+        5000,
+        "train.checkpointer.period SOLVER.CHECKPOINT_PERIOD",
+        "iterations between checkpoints",
+        at_least=1,
+    )
+    max_to_keep: int = _option(
+        100,
+        "train.checkpointer.max_to_keep SOLVER.CHECKPOINTS_TO_KEEP",
+        "latest checkpoints that are kept",
+        at_least=1,
+    )
+
+    # Schedule
+    max_iter: int = _option(
+        90000, "train.max_iter SOLVER.MAX_ITER", "length of training in iterations", at_least=0
+    )
+    epochs: float | None = _option(
+        None,
+        "train.epochs SOLVER.EPOCHS",
+        "length of training in epochs; all other lengths are stretched with it",
+    )
+    steps: tuple = _option((), "- SOLVER.STEPS", "iterations at which the learning rate falls")
+    warmup_iters: int = _option(
+        0, "- SOLVER.WARMUP_ITERS", "iterations of rising learning rate", at_least=0
+    )
+    initial_phase_iters: int = _option(
+        0,
+        "model.initial_phase_iters MODEL.TOOD.INITIAL_PHASE.ITERS",
+        "iterations of ATSS before task alignment learning; 0 for none, -1 for all",
+        at_least=-1,
+    )
+    lr: float = _option(0.01, "optimizer.lr SOLVER.BASE_LR", "learning rate")
+    scale_schedule: bool = _option(
+        False,
+        "train.scale_schedule SOLVER.SCALE_SCHEDULE",
+        "scale learning rate and lengths to the images per step",
+    )
+    reference_batch_size: int = _option(
+        16,
+        "train.reference_batch_size SOLVER.REFERENCE_BATCH_SIZE",
+        "images per step that the schedule is written for",
+        at_least=1,
+    )
+    gradient_accumulation: int = _option(
+        1,
+        "train.gradient_accumulation SOLVER.GRADIENT_ACCUMULATION",
+        "batches whose mean gradient makes a step",
+        at_least=1,
+    )
+    seed: int = _option(
+        -1, "train.seed SEED", "of weights, order of images and augmentations; -1 for a new one"
+    )
+
+    # Step
+    device: str = _option("cuda", "train.device MODEL.DEVICE", "the CPU if there is no GPU")
+    amp_enabled: bool = _option(
+        False, "train.amp.enabled SOLVER.AMP.ENABLED", "automatic mixed precision"
+    )
+    amp_dtype: str = _option(
+        "float16", "train.amp.dtype SOLVER.AMP.DTYPE", "its type", choices=AMP_DTYPES
+    )
+    clip_enabled: bool = _option(
+        False, "train.clip_gradients.enabled SOLVER.CLIP_GRADIENTS.ENABLED", "clip gradients"
+    )
+    clip_type: str = _option(
+        "value",
+        "train.clip_gradients.clip_type SOLVER.CLIP_GRADIENTS.CLIP_TYPE",
+        "each value, or the norm of each parameter's gradient",
+        choices=CLIP_TYPES,
+    )
+    clip_value: float = _option(
+        1.0,
+        "train.clip_gradients.clip_value SOLVER.CLIP_GRADIENTS.CLIP_VALUE",
+        "largest absolute value, or norm",
+        at_least=0,
+    )
+    clip_norm_type: float = _option(
+        2.0,
+        "train.clip_gradients.norm_type SOLVER.CLIP_GRADIENTS.NORM_TYPE",
+        "p of the norm",
+        at_least=0,
+    )
+    max_nonfinite_steps: int = _option(
+        0,
+        "train.max_nonfinite_steps SOLVER.MAX_NONFINITE_STEPS",
+        "steps without finite losses and gradients that are left out before training ends",
+        at_least=0,
+    )
+    channels_last: bool = _option(
+        False, "train.channels_last SOLVER.CHANNELS_LAST", "channels-last memory format"
+    )
+    compile_head: bool = _option(
+        False, "train.compile_head SOLVER.COMPILE_HEAD", "compile the head by torch.compile"
+    )
+    broadcast_buffers: bool = _option(
+        False,
+        "train.ddp.broadcast_buffers SOLVER.DDP.BROADCAST_BUFFERS",
+        "see DistributedDataParallel",
+    )
+    find_unused_parameters: bool = _option(
+        False,
+        "train.ddp.find_unused_parameters SOLVER.DDP.FIND_UNUSED_PARAMETERS",
+        "see DistributedDataParallel",
+    )
+    fp16_compression: bool = _option(
+        False,
+        "train.ddp.fp16_compression SOLVER.DDP.FP16_COMPRESSION",
+        "send gradients in half precision",
+    )
+    ema_enabled: bool = _option(
+        False,
+        "train.ema.enabled SOLVER.EMA.ENABLED",
+        "average the weights (EMA), evaluated and saved beside them",
+    )
+    ema_decay: float = _option(
+        0.9998, "train.ema.decay SOLVER.EMA.DECAY", "what a step keeps of the average"
+    )
+    precise_bn: bool = _option(
+        False,
+        "train.precise_bn.enabled TEST.PRECISE_BN.ENABLED",
+        "recompute batch norm's statistics before each evaluation",
+    )
+    precise_bn_iters: int = _option(
+        200, "train.precise_bn.num_iter TEST.PRECISE_BN.NUM_ITER", "from so many batches"
+    )
+
+    # Evaluation and logs
+    eval_period: int = _option(
+        0, "train.eval_period TEST.EVAL_PERIOD", "iterations between evaluations; 0: at the end"
+    )
+    best_checkpoint: bool = _option(
+        True,
+        "train.best_checkpoint TEST.BEST_CHECKPOINT",
+        "keep the weights with the best AP as model_best.pth",
+    )
+    early_stopping: int = _option(
+        0,
+        "train.early_stopping TEST.EARLY_STOPPING",
+        "evaluations without a better AP after which training ends; 0 for never",
+        at_least=0,
+    )
+    validation_loss: bool = _option(
+        False, "train.validation_loss TEST.VALIDATION_LOSS", "log the losses on the test data"
+    )
+    num_pictures: int = _option(
+        0,
+        "train.num_pictures TEST.NUM_PICTURES",
+        "test images whose detections TensorBoard shows",
+        at_least=0,
+    )
+    log_period: int = _option(
+        20, "train.log_period SOLVER.LOG_PERIOD", "iterations between lines of the log", at_least=1
+    )
+    wandb_project: str = _option(
+        "", "train.wandb_project WANDB_PROJECT", "project of Weights & Biases to log to"
+    )
 
     def __post_init__(self):
-        for field in fields(self):
-            types = (int, float) if field.type is float else field.type
-            fits = isinstance(getattr(self, field.name), types)
-            self._check(field.name, fits, f"of type {field.type.__name__}")
-        self._check("max_iter", self.max_iter >= 0, "at least 0")
-        self._check("gradient_accumulation", self.gradient_accumulation >= 1, "at least 1")
-        self._check("max_nonfinite_steps", self.max_nonfinite_steps >= 0, "at least 0")
-        self._check("amp_dtype", self.amp_dtype in AMP_DTYPES, " or ".join(AMP_DTYPES))
+        for item in fields(self):
+            name, rules = item.name, item.metadata
+            value, at_least, choices = getattr(self, name), rules["at_least"], rules["choices"]
+            self._check(name, _fits(value, item.type), f"of type {_type_name(item.type)}")
+            self._check(name, at_least is None or value >= at_least, f"at least {at_least}")
+            self._check(name, not choices or value in choices, " or ".join(choices))
+        self._check("epochs", self.epochs is None or self.epochs > 0, "above 0")
         self._check("ema_decay", 0 <= self.ema_decay < 1, "at least 0 and below 1")
-        self._check("checkpoint_period", self.checkpoint_period >= 1, "at least 1")
-        self._check("max_to_keep", self.max_to_keep >= 1, "at least 1")
-        self._check("early_stopping", self.early_stopping >= 0, "at least 0")
-        self._check("num_pictures", self.num_pictures >= 0, "at least 0")
-        self._check("log_period", self.log_period >= 1, "at least 1")
         for name in ("best_checkpoint", "eval_period"):
-            rule = f"0 without {' or '.join(KEYS[name])}"
-            self._check("early_stopping", self.early_stopping == 0 or getattr(self, name), rule)
-        if self.wandb_project:
-            try:
-                importlib.import_module("wandb")
-            except ImportError as error:
-                keys = " or ".join(KEYS["wandb_project"])
-                raise ValueError(f"{keys} needs the package wandb: pip install wandb") from error
+            needed = self.early_stopping == 0 or getattr(self, name)
+            self._check("early_stopping", needed, f"0 without {keys_of(name)}")
+        if self.wandb_project and importlib.util.find_spec("wandb") is None:
+            raise ValueError(
+                f"{keys_of('wandb_project')} needs the package wandb: pip install wandb"
+            )
 
     def _check(self, name: str, fulfilled: bool, rule: str) -> None:
         if not fulfilled:
-            keys = " or ".join(filter(None, KEYS[name]))
-            raise ValueError(f"{keys} should be {rule}, not {getattr(self, name)!r}")
+            raise ValueError(f"{keys_of(name)} should be {rule}, not {getattr(self, name)!r}")
 
-    @classmethod
-    def from_config(cls, cfg: CfgNode | DictConfig) -> "TrainingOptions":
-        """Reads a config.
 
-        Raises:
-            ValueError: on values out of range, with their keys.
-        """
-        lazy = not isinstance(cfg, CfgNode)
-        keys = {name: lazy_key if lazy else key for name, (lazy_key, key) in KEYS.items()}
-        values = {name: get_key(cfg, key) for name, key in keys.items() if key}
-        return cls(**{name: value for name, value in values.items() if value is not None})
+_FIELDS: dict[str, Field] = {item.name: item for item in fields(Options)}
+
+
+def all_options() -> Iterator[tuple[str, Keys, Any, str]]:
+    """Name, keys, default and purpose of each option."""
+    defaults = Options()
+    for name, item in _FIELDS.items():
+        yield name, item.metadata["keys"], getattr(defaults, name), item.metadata["purpose"]
+
+
+def keys_of(name: str) -> Keys:
+    """The keys of an option."""
+    return _FIELDS[name].metadata["keys"]
+
+
+def default_options(group: str) -> dict:
+    """Options of LazyConfig below a key, such as "train", with their defaults.
+
+    Returns:
+        Nested dictionaries, as configs have them.
+    """
+    result: dict = {}
+    for _, keys, default, _ in all_options():
+        first, *folders, last = (keys.lazy or "").split(".") if keys.lazy else (None, None)
+        if first == group:
+            node = result
+            for folder in folders:
+                node = node.setdefault(folder, {})
+            node[last] = default
+    return result
+
+
+def _fits(value: Any, kind: Any) -> bool:
+    # Whole numbers are fractions, too; True and False are neither.
+    kinds = get_args(kind) or (kind,)
+    if isinstance(value, bool):
+        return bool in kinds
+    return isinstance(value, (*kinds, int) if float in kinds else kinds)
+
+
+def _type_name(kind: Any) -> str:
+    return " or ".join(x.__name__ for x in get_args(kind)) or kind.__name__

@@ -3,126 +3,73 @@
 import logging
 import math
 
-from omegaconf import DictConfig, OmegaConf
-
-from detectron2.config import CfgNode
-
-from .loading import get_key
-from .options import TrainingOptions
+from .run import Run
 
 logger = logging.getLogger(__name__)
 
-# Keys of lengths in iterations. The milestones of a LazyConfig are relative to its length.
-_LAZY_LENGTHS = (
-    "train.max_iter",
-    "train.eval_period",
-    "train.checkpointer.period",
-    "model.initial_phase_iters",
-)
-_YAML_LENGTHS = (
-    "SOLVER.MAX_ITER",
-    "SOLVER.STEPS",
-    "SOLVER.WARMUP_ITERS",
-    "SOLVER.CHECKPOINT_PERIOD",
-    "TEST.EVAL_PERIOD",
-    "MODEL.TOOD.INITIAL_PHASE.ITERS",
+# Lengths in iterations. The learning rate of a LazyConfig is relative to the length of training.
+_LENGTHS = (
+    "max_iter",
+    "steps",
+    "warmup_iters",
+    "eval_period",
+    "checkpoint_period",
+    "initial_phase_iters",
 )
 
 
-class _Keys:
-    """Reads and writes a config of either kind by dotted keys, and remembers what it changed."""
-
-    def __init__(self, cfg: CfgNode | DictConfig):
-        self.cfg = cfg
-        self.is_lazy = not isinstance(cfg, CfgNode)
-        self.changes: dict[str, tuple] = {}
-
-    def get(self, key: str):
-        return get_key(self.cfg, key)
-
-    def set(self, key: str, value) -> None:
-        old = self.get(key)
-        if old == value:
-            return
-        self.changes[key] = (self.changes.get(key, (old,))[0], value)
-        if self.is_lazy:
-            OmegaConf.update(self.cfg, key, value)
-        else:
-            self.cfg.merge_from_list([key, value])
-
-    def scale_lengths(self, factor: float) -> None:
-        for key in _LAZY_LENGTHS if self.is_lazy else _YAML_LENGTHS:
-            old = self.get(key)
-            if isinstance(old, tuple):
-                # Where LazyConfig's relative milestones come to lie.
-                self.set(key, tuple(max(1, math.ceil(x * factor - 1e-6)) for x in old))
-            elif old is not None and old > 0:  # neither off nor always
-                self.set(key, max(1, round(old * factor)))
+def effective_batch_size(run: Run) -> int:
+    """Images that make one step of the optimiser, over all processes."""
+    return run.options.batch_size * run.options.gradient_accumulation
 
 
-def effective_batch_size(cfg: CfgNode | DictConfig) -> int:
-    """Images that make one step of the optimiser, over all processes.
+def fit_schedule(run: Run) -> Run:
+    """Scales the schedule of a run, and logs what changes.
 
-    Raises:
-        ValueError: on a batch without images, or other options out of range.
-    """
-    lazy = not isinstance(cfg, CfgNode)
-    key = "dataloader.train.total_batch_size" if lazy else "SOLVER.IMS_PER_BATCH"
-    batch_size = get_key(cfg, key)
-    if batch_size < 1:
-        raise ValueError(f"{key} should be at least 1, not {batch_size}")
-    return batch_size * TrainingOptions.from_config(cfg).gradient_accumulation
-
-
-def fit_schedule(cfg: CfgNode | DictConfig, count_images) -> None:
-    """Scales a config's schedule in place, and logs what changes.
-
-    With ``train.scale_schedule`` (YAML: ``SOLVER.SCALE_SCHEDULE``) the learning rate is multiplied
-    by the ratio of the batch size to ``train.reference_batch_size``, and all lengths in iterations
-    are divided by it: those of training, of the initial phase, of warm-up, the steps, and the
-    periods of evaluation and checkpoints (arXiv 1706.02677, Sec. 2.1). Then ``train.epochs``, if
-    given, stretches all these lengths alike.
+    With the option ``scale_schedule`` the learning rate is multiplied by the ratio of the batch
+    size to ``reference_batch_size``, and all lengths in iterations are divided by it: those of
+    training, of the initial phase, of warm-up, the steps, and the periods of evaluation and
+    checkpoints (arXiv 1706.02677, Sec. 2.1). Then ``epochs``, if given, stretches all these lengths
+    alike, other than those that the user gave on the command line.
 
     The result has both switched off, so that it is not scaled twice.
 
-    Args:
-        cfg: of either kind.
-        count_images: called, without arguments, for the number of training images.
-
     Raises:
-        ValueError: without any epochs, on a reference batch size below 1, or on other options
-            out of range.
+        ValueError: on options out of range.
     """
-    keys = _Keys(cfg)
-    node = "train.{}" if keys.is_lazy else "SOLVER.{}"
-    switch, reference_key, epochs_key = (
-        node.format(name if keys.is_lazy else name.upper())
-        for name in ("scale_schedule", "reference_batch_size", "epochs")
-    )
-    if not keys.is_lazy and cfg.SOLVER.REFERENCE_WORLD_SIZE:
+    options, changes = run.options, {}
+    batch_size = effective_batch_size(run)
+    world_size_key = "SOLVER.REFERENCE_WORLD_SIZE"
+    if run.get(world_size_key):
         raise ValueError(
-            "SOLVER.REFERENCE_WORLD_SIZE leaves the initial phase as it is: set it to 0 and "
-            f"SOLVER.IMS_PER_BATCH to the batch size of all processes, with {switch} True"
+            f"{world_size_key} leaves the initial phase as it is: set it to 0 and "
+            f"{run.key('batch_size')} to the batch size of all processes, with "
+            f"{run.key('scale_schedule')} True"
         )
-    batch_size = effective_batch_size(cfg)
-    if keys.get(switch):
-        reference = keys.get(reference_key)
-        if reference < 1:
-            raise ValueError(f"{reference_key} should be at least 1, not {reference}")
-        factor = batch_size / reference
-        lr_key = "optimizer.lr" if keys.is_lazy else "SOLVER.BASE_LR"
-        keys.set(lr_key, keys.get(lr_key) * factor)
-        keys.scale_lengths(1 / factor)
-        keys.set(switch, False)
-    epochs = keys.get(epochs_key)
-    if epochs is not None:
-        if not epochs > 0:
-            raise ValueError(f"{epochs_key} should be above 0, not {epochs}")
-        max_iter_key = "train.max_iter" if keys.is_lazy else "SOLVER.MAX_ITER"
-        max_iter = math.ceil(epochs * count_images() / batch_size)
-        keys.scale_lengths(max_iter / keys.get(max_iter_key))
-        keys.set(max_iter_key, max_iter)
-        keys.set(epochs_key, None)
-    if keys.changes:
-        changes = "\n".join(f"  {key}: {old} -> {new}" for key, (old, new) in keys.changes.items())
-        logger.info(f"Schedule for {batch_size} images per step:\n{changes}")
+    lengths = {name: getattr(options, name) for name in _LENGTHS if run.key(name)}
+    if options.scale_schedule:
+        factor = batch_size / options.reference_batch_size
+        changes |= {"lr": options.lr * factor, "scale_schedule": False}
+        lengths = {name: _scale(length, 1 / factor) for name, length in lengths.items()}
+    if options.epochs is not None:
+        max_iter = math.ceil(options.epochs * len(run.training_dicts()) / batch_size)
+        factor = max_iter / max(lengths["max_iter"], 1)
+        for name, length in lengths.items():
+            if run.key(name) not in run.overridden:
+                lengths[name] = _scale(length, factor)
+        lengths["max_iter"] = max_iter
+        changes["epochs"] = None
+    changes |= lengths
+    changes = {name: x for name, x in changes.items() if x != getattr(options, name)}
+    if changes:
+        lines = [f"  {run.key(x)}: {getattr(options, x)} -> {new}" for x, new in changes.items()]
+        logger.info(f"Schedule for {batch_size} images per step:\n" + "\n".join(lines))
+    return run.with_options(**changes) if changes else run
+
+
+def _scale(length: int | tuple[int, ...], factor: float) -> int | tuple[int, ...]:
+    """A length, or steps, times a factor; 0 and -1, which stand for off and always, stay."""
+    if isinstance(length, tuple):
+        # Where LazyConfig's relative milestones come to lie.
+        return tuple(max(1, math.ceil(x * factor - 1e-6)) for x in length)
+    return max(1, round(length * factor)) if length > 0 else length

@@ -1,21 +1,24 @@
-"""Reading of YAML from strangers: plain values only, in limited numbers."""
+"""Reading of YAML configs: plain values only, in limited numbers."""
 
+import io
 import os
+from typing import IO
 
 import yaml
 
+from detectron2.config import CfgNode
 from detectron2.layers import ShapeSpec
 from detectron2.utils.file_io import PathManager
 
-MAX_BYTES = 1_000_000
+MAX_BYTES = 1_000_000  # PyYAML takes quadratic time for numbers in base 60
 MAX_VALUES = 20_000  # with those of aliases, each time
 
-# Detectron2's configs of RetinaNet have their anchors' sizes computed.
+# Detectron2's configs of RetinaNet have the sizes of their anchors computed.
 _RETINANET_SIZES = "[[x, x * 2**(1.0/3), x * 2**(2.0/3) ] for x in [32, 64, 128, 256, 512 ]]"
 
 
 class _Loader(yaml.SafeLoader):
-    """Adds what dumped configs have."""
+    """Adds what dumped configs hold."""
 
     def construct_tuple(self, node: yaml.SequenceNode) -> tuple:
         return tuple(self.construct_sequence(node, deep=True))
@@ -45,12 +48,12 @@ def read_yaml(path: str | os.PathLike) -> dict:
     """Reads a YAML file without constructing objects.
 
     Args:
-        path: of a file that has a mapping, anything that Detectron2's PathManager resolves.
+        path: of a file that holds a mapping, anything that Detectron2's PathManager resolves.
 
     Raises:
         OSError: if it cannot be opened.
-        ValueError: if it is no such file, has other than plain values or more of them than any
-            config; names the file and, if it is one, the line.
+        ValueError: if it is no such file, or holds other than plain values or more of them than
+            any config does. Names the file and, if it is one, the line.
     """
     path = str(path)
     with PathManager.open(path, "rb") as file:
@@ -60,21 +63,18 @@ def read_yaml(path: str | os.PathLike) -> dict:
     try:
         loader = _Loader(data)
         root = loader.get_single_node()
-        too_large = root is not None and _count(root, {}) > MAX_VALUES
-        content = None if root is None or too_large else loader.construct_document(root)
+        if root is not None and _count(root, {}) > MAX_VALUES:
+            raise ValueError("more values than any config has")
+        content = loader.construct_document(root) if root is not None else None
     except yaml.MarkedYAMLError as error:
         line = (error.problem_mark or error.context_mark).line + 1
         raise ValueError(f"{path}, line {line}: no plain YAML, {error.problem}") from error
-    except yaml.YAMLError as error:
-        raise ValueError(f"{path} is no YAML: {error}") from error
     except RecursionError as error:
         raise ValueError(f"{path} is nested too deeply") from error
-    except (AttributeError, TypeError, ValueError) as error:  # of values of a wrong form
-        raise ValueError(f"{path} has an impossible value: {error}") from error
-    if too_large:
-        raise ValueError(f"{path} has more values than any config")
+    except (yaml.YAMLError, AttributeError, TypeError, ValueError) as error:
+        raise ValueError(f"{path} cannot be read as a YAML config: {error}") from error
     if not isinstance(content, dict):
-        raise ValueError(f"{path} should have keys and values, has {type(content).__name__}")
+        raise ValueError(f"{path} should hold keys and values, not {type(content).__name__}")
     return content
 
 
@@ -87,3 +87,11 @@ def _count(node: yaml.Node, known: dict[yaml.Node, int]) -> int:
             children = [x for pair in children for x in pair]
         known[node] = 1 + sum(_count(x, known) for x in children)
     return known[node]
+
+
+class PlainCfgNode(CfgNode):
+    """Reads files and their bases as fvcore does, but each of them by :func:`read_yaml`."""
+
+    @classmethod
+    def _open_cfg(cls, filename: str) -> IO[str]:
+        return io.StringIO(yaml.safe_dump(read_yaml(filename)))

@@ -19,7 +19,7 @@ def read_upload(path: str | os.PathLike, max_pixels: int = MAX_PIXELS) -> np.nda
     """Reads an image as Detectron2 does; one of 16 bits per pixel or of floats is scaled to 8 bits.
 
     Returns:
-        (H, W, 3) uint8 BGR.
+        (H, W, 3) uint8 RGB.
 
     Raises:
         ValueError: says what is wrong with the file, in words for who uploaded it.
@@ -31,7 +31,7 @@ def read_upload(path: str | os.PathLike, max_pixels: int = MAX_PIXELS) -> np.nda
             with Image.open(path, formats=FORMATS) as image:
                 _check_size(name, *image.size, max_pixels)
                 image.load()
-                return convert_PIL_to_numpy(_to_8_bits(_apply_exif_orientation(image)), "BGR")
+                return convert_PIL_to_numpy(_to_8_bits(_apply_exif_orientation(image)), "RGB")
         except _RefusedError:
             raise
         except Image.DecompressionBombError as error:

@@ -1,8 +1,4 @@
-from .hooks.seeding import fix_seed
-from .trainer import Trainer, train
+from .seeding import with_seed
+from .trainer import Trainer
 
-__all__ = [
-    "Trainer",
-    "fix_seed",
-    "train",
-]
+__all__ = ["Trainer", "with_seed"]

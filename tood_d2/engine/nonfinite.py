@@ -3,7 +3,7 @@
 import logging
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +12,8 @@ from detectron2.structures import Instances
 from detectron2.utils import comm
 
 from ..checkpoint.atomic import atomic_write
+from ..config.options import keys_of
+from ..modeling import TOOD
 
 logger = logging.getLogger(__name__)
 
@@ -38,15 +40,15 @@ class NonFiniteGuard:
             self._buffers = [x.clone() for x in self.model.buffers()]
 
     def allows_step(
-        self, iteration: int, batches: list, losses: Mapping[str, Tensor], check_gradients: bool
+        self, iteration: int, batches: list, names: Iterable[str], rows: list[list[float]]
     ) -> bool:
         """Decides for all processes, after the backward pass.
 
         Args:
             iteration: of this step.
             batches: lists of Detectron2's samples.
-            losses: of this process, scalars.
-            check_gradients: whether to look at gradients, too.
+            names: of values that have to be finite.
+            rows: of each process, which begin with these values.
 
         Returns:
             Whether to update the model. If not, its buffers are as before the step.
@@ -54,24 +56,20 @@ class NonFiniteGuard:
         Raises:
             FloatingPointError: if no more steps may be left out.
         """
-        values = dict(losses)
-        gradients = [x.grad for x in self.model.parameters() if x.grad is not None]
-        if check_gradients and gradients:
-            # The largest absolute value cannot overflow.
-            values["largest gradient"] = nn.utils.get_total_norm(gradients, math.inf)
-        values = dict(zip(values, torch.stack(list(values.values())).tolist(), strict=True))
-        finite = all(map(math.isfinite, values.values()))
-        message = "" if finite else self._describe(iteration, batches, values)
-        messages = [x for x in comm.all_gather(message) if x]
-        if not messages:
+        values_of = [dict(zip(names, row, strict=False)) for row in rows]
+        finite = [all(map(math.isfinite, values.values())) for values in values_of]
+        if all(finite):
             return True
+        rank = comm.get_rank()
+        message = "" if finite[rank] else self._describe(iteration, batches, values_of[rank])
+        messages = filter(None, comm.all_gather(message))
         self.num_steps += 1
         text = f"iteration {iteration}: not finite, so the model is left as it was. "
         text += " ".join(messages)
         if self.num_steps > self.max_steps:
             raise FloatingPointError(
-                f"{text} train.max_nonfinite_steps or SOLVER.MAX_NONFINITE_STEPS (YAML) would "
-                f"let training go on; it is {self.max_steps}"
+                f"{text} {keys_of('max_nonfinite_steps')} would let training go on; it is "
+                f"{self.max_steps}"
             )
         logger.warning(f"{text} Steps left out: {self.num_steps} of {self.max_steps} allowed.")
         for buffer, old in zip(self.model.buffers(), self._buffers, strict=True):
@@ -82,8 +80,10 @@ class NonFiniteGuard:
         samples = [sample for batch in batches for sample in batch]
         ids = [x.get("image_id", x.get("file_name")) if isinstance(x, dict) else x for x in samples]
         text = f"Images {', '.join(map(str, ids))}"
-        if (phase := self._phase()) is not None:
-            text += f", {phase}"
+        model = getattr(self.model, "module", self.model)
+        if isinstance(model, TOOD):
+            initial = model.in_initial_phase(iteration)
+            text += ", initial phase" if initial else ", task alignment learning"
         text += ": " + ", ".join(f"{name} {value:.4g}" for name, value in values.items())
         if self.output_dir:
             path = os.path.join(
@@ -94,12 +94,6 @@ class NonFiniteGuard:
                 torch.save(content, file)
             text += f" (saved: {path})"
         return text + "."
-
-    def _phase(self) -> str | None:
-        model = getattr(self.model, "module", self.model)
-        if not hasattr(model, "in_initial_phase"):
-            return None
-        return "initial phase" if model.in_initial_phase() else "task alignment learning"
 
 
 def _plain(value):

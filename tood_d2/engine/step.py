@@ -5,20 +5,28 @@ import time
 from collections.abc import Iterable
 
 import torch
-from torch import nn
+import torch.distributed as dist
+from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim import Optimizer
 
 from detectron2.engine import SimpleTrainer
+from detectron2.utils import comm
+from detectron2.utils.events import get_event_storage
 
 from ..data.loading.loader import TrainLoader
+from ..modeling import TOOD
+from .hooks.preemption import Interruption
 from .nonfinite import NonFiniteGuard
+
+GRADIENT = "largest gradient"
 
 
 class AccumulatingTrainer(SimpleTrainer):
     """``SimpleTrainer`` with gradient accumulation and mixed precision, on any device.
 
-    Detectron2's ``AMPTrainer`` knows neither accumulation nor CPUs.
+    Detectron2's ``AMPTrainer`` knows neither accumulation nor CPUs. Processes talk once a step,
+    besides exchanging gradients.
     """
 
     def __init__(
@@ -31,6 +39,7 @@ class AccumulatingTrainer(SimpleTrainer):
         amp_dtype: torch.dtype | None = None,
         max_nonfinite_steps: int = 0,
         output_dir: str = "",
+        interruption: Interruption | None = None,
     ):
         """
         Args:
@@ -38,6 +47,7 @@ class AccumulatingTrainer(SimpleTrainer):
             gradient_accumulation: number of batches whose mean gradient makes a step.
             amp_dtype: of mixed precision, None for float32. With float16 the losses are scaled.
             max_nonfinite_steps, output_dir: see :class:`NonFiniteGuard`.
+            interruption: tells the processes that one of them is to end.
         """
         super().__init__(model, data_loader, optimizer)
         self.gradient_accumulation = gradient_accumulation
@@ -47,6 +57,7 @@ class AccumulatingTrainer(SimpleTrainer):
             self.device_type, enabled=amp_dtype is torch.float16
         )
         self.guard = NonFiniteGuard(model, max_nonfinite_steps, output_dir)
+        self.interruption = interruption or Interruption()
 
     def run_step(self) -> None:
         """Adds up the gradients of the batches, then updates the model.
@@ -58,7 +69,7 @@ class AccumulatingTrainer(SimpleTrainer):
         self.optimizer.zero_grad()
         self.guard.before_step()
         batches: list = []
-        mean_losses: dict[str, torch.Tensor] = {}
+        mean_losses: dict[str, Tensor] = {}
         data_time = 0.0
         for i in range(self.gradient_accumulation):
             start = time.perf_counter()
@@ -69,19 +80,49 @@ class AccumulatingTrainer(SimpleTrainer):
                 with torch.autocast(
                     self.device_type, self.amp_dtype, enabled=self.amp_dtype is not None
                 ):
-                    losses = self.model(batches[-1])
+                    losses = training_losses(self.model, batches[-1], self.iter)
                 losses = {k: v / self.gradient_accumulation for k, v in losses.items()}
                 self.grad_scaler.scale(sum(losses.values())).backward()
             for name, loss in losses.items():
                 mean_losses[name] = mean_losses.get(name, 0) + loss.detach()
         self.after_backward()
+        values = dict(mean_losses)
         # The scaler looks at gradients itself: too large ones are what it finds its scale by.
-        check_gradients = not self.grad_scaler.is_enabled()
-        if not self.guard.allows_step(self.iter, batches, mean_losses, check_gradients):
-            return
-        self._write_metrics(mean_losses, data_time)
-        self.grad_scaler.step(self.optimizer)
-        self.grad_scaler.update()
+        if not self.grad_scaler.is_enabled():
+            values[GRADIENT] = self._largest_gradient()
+        rows = self._share(values, data_time)
+        if self.guard.allows_step(self.iter, batches, values.keys(), rows):
+            self._write_means(mean_losses.keys(), rows)
+            self.grad_scaler.step(self.optimizer)
+            self.grad_scaler.update()
+
+    def _largest_gradient(self) -> Tensor:
+        """The largest absolute value, which cannot overflow."""
+        gradients = [x.grad for x in self.model.parameters() if x.grad is not None]
+        return nn.utils.get_total_norm(gradients, float("inf"))
+
+    def _share(self, values: dict[str, Tensor], data_time: float) -> list[list[float]]:
+        """Each process's values, then its data time and the signal that it received."""
+        rest = torch.tensor([data_time, self.interruption.received])
+        row = torch.stack([x.float().reshape(()) for x in values.values()])
+        row = torch.cat((row, rest.to(row.device, non_blocking=True)))
+        rows = row[None]
+        if comm.get_world_size() > 1:
+            rows = row.new_empty(comm.get_world_size(), len(row))
+            dist.all_gather_into_tensor(rows, row)
+        rows = rows.tolist()  # one transfer for all
+        self.interruption.agreed = int(max(row[-1] for row in rows))
+        return rows
+
+    def _write_means(self, names: Iterable[str], rows: list[list[float]]) -> None:
+        """Logs what ``SimpleTrainer.write_metrics`` does, without asking the other processes."""
+        storage = get_event_storage()
+        storage.put_scalar("rank_data_time", rows[comm.get_rank()][-2])
+        storage.put_scalar("data_time", max(row[-2] for row in rows))
+        means = {name: sum(row[i] for row in rows) / len(rows) for i, name in enumerate(names)}
+        storage.put_scalar("total_loss", sum(means.values()))
+        if len(means) > 1:
+            storage.put_scalars(**means)
 
     def _no_sync(self):
         """Keeps the gradients of a batch from being averaged over the processes."""
@@ -106,3 +147,10 @@ class AccumulatingTrainer(SimpleTrainer):
             self.grad_scaler.load_state_dict(state_dict["grad_scaler"])
         if isinstance(self.data_loader, TrainLoader):
             self.data_loader.num_batches = state_dict.get("num_batches", 0)
+
+
+def training_losses(model: nn.Module, batch: list, iteration: int) -> dict[str, Tensor]:
+    """The losses of a batch; the phase of TOOD is that of the iteration."""
+    if isinstance(getattr(model, "module", model), TOOD):
+        return model(batch, iteration=iteration)
+    return model(batch)

@@ -1,151 +1,269 @@
-"""Training of both kinds of config."""
+"""Training and evaluation of configs of both kinds."""
 
 import contextlib
 import importlib
 import logging
 import os
 import weakref
+from collections import OrderedDict
 
 import torch
 from fvcore.nn.precise_bn import get_bn_modules
-from omegaconf import DictConfig, OmegaConf
 from torch import nn
-from torch.optim import Optimizer
-from torch.optim.swa_utils import AveragedModel
 
-from detectron2.config import CfgNode, instantiate
-from detectron2.data import DatasetMapper, build_detection_test_loader
-from detectron2.engine import DefaultTrainer, TrainerBase, create_ddp_model, default_writers
-from detectron2.engine.hooks import PreciseBN
+from detectron2.engine import (
+    DefaultTrainer,
+    HookBase,
+    TrainerBase,
+    create_ddp_model,
+    default_writers,
+    hooks,
+)
+from detectron2.evaluation import (
+    DatasetEvaluator,
+    inference_on_dataset,
+    print_csv_format,
+)
+from detectron2.utils import comm
 from detectron2.utils.events import EventWriter
 
-from ..checkpoint.training_checkpointer import TrainingCheckpointer
-from ..config.datasets import build_validation_loader, known_class_names
-from ..config.loading import build_model
-from ..config.options import AMP_DTYPES, KEYS, TrainingOptions
-from ..data import build_train_loader, get_training_dicts
-from ..data.loading.samples import NamedErrors
-from ..evaluation import IllustratedCOCOEvaluator
-from ..evaluation.lazy_evaluation import evaluate
-from .ema import build_ema
-from .hooks.evaluation import StopTraining
-from .hooks.phase import build_hooks
+from ..checkpoint.training_checkpointer import TrainingCheckpointer, WeightsCheckpointer
+from ..config.loading import as_run
+from ..config.options import Options, keys_of
+from ..data.loading import build_test_loader
+from ..modeling import TOOD
+from .ema import EMAHook, build_ema
+from .hooks.assignment import AssignmentMetrics, PhaseHook
+from .hooks.checkpoints import CheckpointHook
+from .hooks.evaluation import (
+    BestWeights,
+    EarlyStopping,
+    EvaluationHook,
+    PredictionPictures,
+    StopTraining,
+    ValidationLoss,
+)
+from .hooks.preemption import Interruption, PreemptionHook
+from .seeding import SeedSteps
 from .step import AccumulatingTrainer
 
 logger = logging.getLogger(__name__)
 
+BOX_AP = "bbox/AP"
+
 
 class Trainer(DefaultTrainer):
-    """Detectron2's trainer for YAML configs, with all that :class:`TrainingOptions` has."""
+    """Detectron2's trainer for configs of both kinds, with all that :class:`Options` has.
 
-    def __init__(self, cfg: CfgNode):
+    A subclass may override what it may in ``DefaultTrainer``: ``build_model``,
+    ``build_optimizer``, ``build_lr_scheduler``, ``build_train_loader``, ``build_test_loader``,
+    ``build_evaluator``, ``build_hooks``, ``build_writers`` and ``test``. Each is given the config.
+
+    Attributes:
+        cfg: the config.
+        options: of the run.
+        ema: average of the weights, None without.
+    """
+
+    def __init__(self, cfg):
         """
         Args:
-            cfg: with :func:`add_tood_config`'s keys.
+            cfg: CfgNode with :func:`.add_tood_config`'s keys, or LazyConfig in the form of
+                Detectron2's ``tools/lazyconfig_train_net.py``.
         """
         TrainerBase.__init__(self)
         self.cfg = cfg
-        options = TrainingOptions.from_config(cfg)
+        self._run = as_run(cfg)
+        self.options = options = self._run.options
         self.start_iter, self.max_iter = 0, options.max_iter
         loader = self.build_train_loader(cfg)  # first, as data may turn out to be unfit
         model = self.build_model(cfg)
         optimizer = self.build_optimizer(cfg, model)
         self.scheduler = self.build_lr_scheduler(cfg, optimizer)
-        self._trainer, ema = _build_step(options, model, optimizer, loader, broadcast_buffers=False)
-        self.checkpointer = _build_checkpointer(options, cfg, self._trainer.model, ema, self)
-
-        def test(model: nn.Module, folder: str) -> dict:
-            folder = os.path.join(cfg.OUTPUT_DIR, folder)
-            names = cfg.DATASETS.TEST
-            evaluators = [self.build_evaluator(cfg, name, folder) for name in names]
-            self._last_eval_results = self.test(cfg, model, evaluators)
-            return self._last_eval_results
-
-        precise_bn = None
-        if cfg.TEST.PRECISE_BN.ENABLED and get_bn_modules(model):
-            batches, num_batches = self.build_train_loader(cfg), cfg.TEST.PRECISE_BN.NUM_ITER
-            precise_bn = PreciseBN(options.eval_period, model, batches, num_batches)
-        self.register_hooks(
-            build_hooks(
-                options,
-                model,
-                ema=ema,
-                scheduler=self.scheduler,
-                checkpointer=self.checkpointer,
-                evaluate=test,
-                build_validation_loader=lambda: build_validation_loader(cfg),
-                build_writers=self.build_writers,
-                precise_bn=precise_bn,
-            )
+        prepare_model(model, options)
+        self.ema = build_ema(model, options.ema_decay) if options.ema_enabled else None
+        self._interruption = Interruption()
+        self._trainer = AccumulatingTrainer(
+            _distribute(model, options),
+            loader,
+            optimizer,
+            gradient_accumulation=options.gradient_accumulation,
+            amp_dtype=getattr(torch, options.amp_dtype) if options.amp_enabled else None,
+            max_nonfinite_steps=options.max_nonfinite_steps,
+            output_dir=options.output_dir,
+            interruption=self._interruption,
         )
-
-    @classmethod
-    def build_train_loader(cls, cfg: CfgNode):
-        dataset = get_training_dicts(
-            cfg.DATASETS.TRAIN,
-            cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS,
-            num_classes=cfg.MODEL.TOOD.NUM_CLASSES,
+        state = {"trainer": weakref.proxy(self)} | ({"ema": self.ema} if self.ema else {})
+        self.checkpointer = TrainingCheckpointer(
+            model, options.output_dir, self._run.known_class_names, options.seed, **state
         )
-        return build_train_loader(cfg, dataset=dataset)
+        self.register_hooks(self.build_hooks())
 
     @classmethod
-    def build_test_loader(cls, cfg: CfgNode, dataset_name: str):
-        mapper = NamedErrors(DatasetMapper(cfg, is_train=False))
-        return build_detection_test_loader(cfg, dataset_name, mapper=mapper)
+    def build_model(cls, cfg) -> nn.Module:
+        model = as_run(cfg).build_model()
+        logger.info(f"Model:\n{model}", extra={"file_only": True})
+        return model
 
     @classmethod
-    def build_evaluator(cls, cfg: CfgNode, dataset_name: str, output_dir: str | None = None):
-        output_dir = output_dir or os.path.join(cfg.OUTPUT_DIR, "inference")
-        return IllustratedCOCOEvaluator(dataset_name, tasks=["bbox"], output_dir=output_dir)
+    def build_optimizer(cls, cfg, model):
+        return as_run(cfg).build_optimizer(model)
+
+    @classmethod
+    def build_lr_scheduler(cls, cfg, optimizer):
+        return as_run(cfg).build_lr_scheduler(optimizer)
+
+    @classmethod
+    def build_train_loader(cls, cfg):
+        return as_run(cfg).build_train_loader()
+
+    @classmethod
+    def build_test_loader(cls, cfg, dataset_name):
+        return as_run(cfg).build_test_loader(dataset_name)
+
+    @classmethod
+    def build_evaluator(cls, cfg, dataset_name, output_dir: str | None = None) -> DatasetEvaluator:
+        return as_run(cfg).build_evaluator(dataset_name, output_dir)
 
     def build_writers(self) -> list[EventWriter]:
-        return build_writers(TrainingOptions.from_config(self.cfg), self.cfg.dump())
+        """Detectron2's writers; Weights & Biases gets TensorBoard's events, too, if asked for."""
+        if self.options.wandb_project:
+            importlib.import_module("wandb").init(
+                project=self.options.wandb_project,
+                dir=self.options.output_dir,
+                config={"config": self._run.dump()},
+                sync_tensorboard=True,
+            )
+        return default_writers(self.options.output_dir, self.max_iter)
 
-    def train(self):
-        """Trains until the last iteration, or until a hook ends it. See ``DefaultTrainer``."""
-        with contextlib.suppress(StopTraining):
-            return super().train()
-
-
-def train(cfg: DictConfig, resume: bool = False) -> None:
-    """Trains the model of a LazyConfig.
-
-    Args:
-        cfg: with ``model``, ``dataloader``, ``optimizer``, ``lr_multiplier`` and ``train`` as
-            in Detectron2's ``tools/lazyconfig_train_net.py``.
-        resume: go on from the last checkpoint in ``cfg.train.output_dir``, if there is one.
-    """
-    options = TrainingOptions.from_config(cfg)
-    # Before it holds the model, which would be written with all its weights.
-    config = OmegaConf.to_yaml(cfg) if options.wandb_project else ""
-    loader = instantiate(cfg.dataloader.train)  # first, as data may turn out to be unfit
-    model = build_model(cfg)
-    logger.info(f"Model:\n{model}")
-    cfg.optimizer.params.model = model
-    optimizer = instantiate(cfg.optimizer)
-    trainer, ema = _build_step(options, model, optimizer, loader, **cfg.train.ddp)
-    checkpointer = _build_checkpointer(options, cfg, trainer.model, ema, trainer)
-    trainer.register_hooks(
-        build_hooks(
-            options,
-            model,
-            ema=ema,
-            scheduler=instantiate(cfg.lr_multiplier),
-            checkpointer=checkpointer,
-            evaluate=lambda model, folder: evaluate(cfg, model, folder),
-            build_validation_loader=lambda: build_validation_loader(cfg),
-            build_writers=lambda: build_writers(options, config),
+    def build_hooks(self) -> list[HookBase]:
+        """The hooks of a run, the same in each process but for those that write."""
+        options, model = self.options, self._unwrapped
+        result: list[HookBase] = [hooks.IterationTimer(), hooks.LRScheduler()]
+        if options.seed >= 0:
+            result.append(SeedSteps(options.seed))
+        if isinstance(model, TOOD):
+            # The metrics first: other hooks give the model other batches.
+            result += [AssignmentMetrics(model), PhaseHook(model)]
+        if options.precise_bn and get_bn_modules(model):
+            cfg = self._run.with_options(num_workers=0).cfg  # saves time and memory
+            batches = self.build_train_loader(cfg)
+            result.append(
+                hooks.PreciseBN(options.eval_period, model, batches, options.precise_bn_iters)
+            )
+        weights = WeightsCheckpointer(
+            model if self.ema is None else self.ema.module,
+            options.output_dir,
+            self.checkpointer.class_names,
         )
-    )
-    checkpointer.resume_or_load(cfg.train.init_checkpoint, resume=resume)
-    start_iter = 0
-    if resume and checkpointer.has_checkpoint():
-        start_iter = trainer.iter + 1  # the checkpoint has the iteration that it finished
-    with contextlib.suppress(StopTraining):
-        trainer.train(start_iter, options.max_iter)
+        if self.ema is not None:
+            result.append(EMAHook(self.ema, model, weights))
+        if comm.is_main_process():
+            result.append(
+                CheckpointHook(
+                    self.checkpointer, options.checkpoint_period, max_to_keep=options.max_to_keep
+                )
+            )
+        # Here the state of training is complete, and evaluations, which take long, lie ahead.
+        result.append(PreemptionHook(self.checkpointer, self._interruption))
+        result.append(self._evaluation_hook(weights))
+        if comm.is_main_process():
+            # Last, to write what other hooks record.
+            result.append(hooks.PeriodicWriter(self.build_writers(), period=options.log_period))
+        return result
+
+    def _evaluation_hook(self, weights: WeightsCheckpointer) -> EvaluationHook:
+        options, listeners = self.options, []
+        if options.validation_loss:
+            listeners.append(ValidationLoss(self._unwrapped, self._validation_loader))
+        if options.num_pictures:
+            names = self.checkpointer.class_names
+            listeners.append(
+                PredictionPictures(
+                    weights.model, self._validation_loader, options.num_pictures, names
+                )
+            )
+        if options.best_checkpoint:
+            best = BestWeights(weights, BOX_AP if self.ema is None else f"ema/{BOX_AP}")
+            listeners.append(best)
+            if options.early_stopping:
+                finals = {"model_final": self.checkpointer}
+                finals |= {EMAHook.FILE: weights} if self.ema else {}
+                listeners.append(
+                    EarlyStopping(best, options.early_stopping, options.eval_period, finals)
+                )
+        return EvaluationHook(options.eval_period, self._evaluate, listeners)
+
+    def _evaluate(self) -> dict:
+        results = self.test(self.cfg, self._unwrapped)
+        if self.ema is not None:
+            logger.info("Evaluation of the averaged weights:")
+            folder = os.path.join(self.options.output_dir, "inference_ema")
+            evaluators = [
+                self.build_evaluator(self.cfg, name, folder) for name in self._run.test_names
+            ]
+            results = {**results, "ema": self.test(self.cfg, self.ema.module, evaluators)}
+        self._last_eval_results = results
+        return results
+
+    def _validation_loader(self):
+        """The test data with its ground truth, an image a batch, as many in each process.
+
+        Up to one image less than there are processes is left out for that.
+        """
+        records = self._run.test_dicts()
+        rank, num_processes = comm.get_rank(), comm.get_world_size()
+        share = range(rank, len(records) - len(records) % num_processes, num_processes)
+        mapper = self._run.annotated_test_mapper()
+        return build_test_loader(records, mapper=mapper, sampler=share)
+
+    @property
+    def _unwrapped(self) -> nn.Module:
+        """The model without what distributes it over processes."""
+        return getattr(self._trainer.model, "module", self._trainer.model)
+
+    def resume_or_load(self, resume: bool = True) -> None:
+        """Loads the last checkpoint of the output folder if there is one, else initial weights.
+
+        Args:
+            resume: whether to look for a checkpoint.
+        """
+        self.checkpointer.resume_or_load(self.options.init_checkpoint, resume=resume)
+        if resume and self.checkpointer.has_checkpoint():
+            self.start_iter = self.iter + 1  # the checkpoint has the iteration that it finished
+
+    def train(self) -> dict | None:
+        """Trains until the last iteration, or until a hook ends it.
+
+        Returns:
+            The results of the last evaluation in the main process.
+        """
+        self._last_eval_results = None
+        with contextlib.suppress(StopTraining):
+            TrainerBase.train(self, self.start_iter, self.max_iter)
+        if self._last_eval_results is not None and comm.is_main_process():
+            self._run.verify_results(self._last_eval_results)
+        return self._last_eval_results
+
+    @classmethod
+    def test(cls, cfg, model: nn.Module, evaluators: list[DatasetEvaluator] | None = None) -> dict:
+        """Evaluates a model on each test data set, see ``DefaultTrainer.test``.
+
+        Returns:
+            Results such as ``{"bbox": {"AP": ...}}``, by data set if there are several; in the
+            main process, nothing in others.
+        """
+        results = OrderedDict()
+        for i, name in enumerate(as_run(cfg).test_names):
+            loader = cls.build_test_loader(cfg, name)
+            evaluator = evaluators[i] if evaluators else cls.build_evaluator(cfg, name)
+            results[name] = inference_on_dataset(model, loader, evaluator)
+            if comm.is_main_process():
+                print_csv_format(results[name])
+        return next(iter(results.values())) if len(results) == 1 else results
 
 
-def prepare_model(model: nn.Module, options: TrainingOptions) -> None:
+def prepare_model(model: nn.Module, options: Options) -> None:
     """Sets a model's memory format and compiles its head, as far as the options want it.
 
     Raises:
@@ -155,59 +273,20 @@ def prepare_model(model: nn.Module, options: TrainingOptions) -> None:
         model.to(memory_format=torch.channels_last)
     if options.compile_head:
         if not hasattr(model, "head") or getattr(model.head, "checkpoint", False):
-            keys = " or ".join(KEYS["compile_head"])
-            raise ValueError(f"{keys} needs a model with a head, and that without checkpointing")
+            raise ValueError(
+                f"{keys_of('compile_head')} needs a model with a head that has no checkpointing"
+            )
         # In place, which leaves the names of the weights; copies are not compiled. Maps of any size
         # together with PyTorch's optimisation of the layout fail on CPUs (pytorch/pytorch#172204).
         model.head.compile(dynamic=True, options={"layout_optimization": False})
 
 
-def _build_step(
-    options: TrainingOptions, model: nn.Module, optimizer: Optimizer, loader, **ddp
-) -> tuple[AccumulatingTrainer, AveragedModel | None]:
-    prepare_model(model, options)
-    ema = build_ema(model, options.ema_decay) if options.ema_enabled else None
-    if next(model.parameters()).device.type == "cpu":
-        ddp["device_ids"] = None
-    trainer = AccumulatingTrainer(
-        create_ddp_model(model, **ddp),
-        loader,
-        optimizer,
-        gradient_accumulation=options.gradient_accumulation,
-        amp_dtype=AMP_DTYPES[options.amp_dtype] if options.amp_enabled else None,
-        max_nonfinite_steps=options.max_nonfinite_steps,
-        output_dir=options.output_dir,
+def _distribute(model: nn.Module, options: Options) -> nn.Module:
+    on_cpu = next(model.parameters()).device.type == "cpu"
+    return create_ddp_model(
+        model,
+        fp16_compression=options.fp16_compression,
+        broadcast_buffers=options.broadcast_buffers,
+        find_unused_parameters=options.find_unused_parameters,
+        **({"device_ids": None} if on_cpu else {}),
     )
-    return trainer, ema
-
-
-def _build_checkpointer(
-    options: TrainingOptions,
-    cfg: CfgNode | DictConfig,
-    model: nn.Module,
-    ema: AveragedModel | None,
-    trainer: TrainerBase,
-) -> TrainingCheckpointer:
-    state = {"trainer": weakref.proxy(trainer)}
-    if ema is not None:
-        state["ema"] = ema
-    names = known_class_names(cfg)
-    return TrainingCheckpointer(model, options.output_dir, names, options.seed, **state)
-
-
-def build_writers(options: TrainingOptions, config: str) -> list[EventWriter]:
-    """Detectron2's writers, whose TensorBoard events also go to Weights & Biases if asked for.
-
-    Args:
-        options: of the run.
-        config: its config as YAML.
-    """
-    if options.wandb_project:
-        wandb = importlib.import_module("wandb")
-        wandb.init(
-            project=options.wandb_project,
-            dir=options.output_dir,
-            config={"config": config},
-            sync_tensorboard=True,
-        )
-    return default_writers(options.output_dir, options.max_iter)

@@ -1,5 +1,7 @@
 """Detection on several versions of each image."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -9,6 +11,26 @@ from detectron2.layers import batched_nms
 from detectron2.modeling import DatasetMapperTTA
 from detectron2.modeling.meta_arch.dense_detector import DenseDetector
 from detectron2.structures import Boxes, Instances
+
+
+def build_tta_mapper(
+    short_edge_length: int,
+    scales: Sequence[float],
+    min_sizes: Sequence[int] | None = None,
+    max_size: int | None = None,
+    flip: bool = True,
+) -> DatasetMapperTTA:
+    """Versions of an image whose sizes follow that of testing.
+
+    Args:
+        short_edge_length: of images in testing.
+        scales: of the versions, relative to it.
+        min_sizes: shorter edges of the versions instead, in pixels.
+        max_size: of the longer edge, by default five times ``short_edge_length``.
+        flip: whether each version is seen flipped, too.
+    """
+    sizes = min_sizes or [round(short_edge_length * x) for x in scales]
+    return DatasetMapperTTA(list(sizes), max_size or 5 * short_edge_length, flip)
 
 
 class DenseDetectorWithTTA(nn.Module):

@@ -7,12 +7,11 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from omegaconf import DictConfig
 
-from detectron2.config import CfgNode
 from detectron2.modeling.postprocessing import detector_postprocess
 from detectron2.structures import Instances
 
+from ..config.run import Run
 from ..modeling.postprocessing import select_detections
 from .dense_predictions import DensePredictions, check_supported, dense_predictions
 from .predictor import Predictor
@@ -39,21 +38,21 @@ class DensePredictor(Predictor):
         num_passes: how often the network has run.
     """
 
-    def __init__(self, cfg: CfgNode | DictConfig):
+    def __init__(self, run: Run):
         """
         Args:
-            cfg: names the weights in ``MODEL.WEIGHTS`` or ``train.init_checkpoint``.
+            run: names the weights.
 
         Raises:
-            FileNotFoundError, ValueError: see :func:`load_weights`.
+            FileNotFoundError, ValueError: see :class:`.Predictor`.
             TypeError: if the dense predictions of the detector are not known.
         """
-        super().__init__(cfg)
+        super().__init__(run)
         check_supported(self.model)
         self.num_passes = 0
 
     def predict(self, image: np.ndarray) -> ImagePredictions:
-        """Runs the network on an image, (H, W, 3) uint8 BGR."""
+        """Runs the network on an image, (H, W, 3) uint8 RGB."""
         start = time.perf_counter()
         batched_input = self.batched_input(image)
         (dense,) = dense_predictions(self.model, [batched_input])

@@ -13,14 +13,14 @@ def draw_detections(image: np.ndarray, instances: Instances, class_names: list[s
     """Draws detections, those of a class always in the same colour.
 
     Args:
-        image: (H, W, 3) uint8 BGR.
+        image: (H, W, 3) uint8 RGB.
         instances: with ``pred_boxes`` in pixels of the image, ``scores`` and ``pred_classes``.
         class_names: of the classes.
     """
     metadata = Metadata(thing_classes=class_names)
     scores = [f" {100 * x:.0f}%" for x in instances.scores.tolist()]
     boxes, classes = instances.pred_boxes, instances.pred_classes
-    return _overlay(Visualizer(image[:, :, ::-1], metadata), boxes, classes, scores, metadata)
+    return _overlay(Visualizer(image, metadata), boxes, classes, scores, metadata)
 
 
 def draw_predictions(

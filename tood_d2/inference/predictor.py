@@ -4,18 +4,42 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
-from omegaconf import DictConfig
+from torch import nn
 
 import detectron2.data.transforms as T
-from detectron2.config import CfgNode, instantiate
-from detectron2.data.detection_utils import build_augmentation
 from detectron2.structures import Instances
+from detectron2.utils.file_io import PathManager
 
-from ..checkpoint.trained_weights import load_weights
-from ..config.datasets import category_ids, class_names
-from ..config.loading import build_model
-from .augmentation_of_config import with_tta
-from .optimization import optimize_for_inference
+from ..checkpoint import load_class_names, load_weights
+from ..config.run import Run
+from .augmentation import DenseDetectorWithTTA
+from .optimization import DTYPES, optimize_for_inference
+
+
+def load_detector(
+    run: Run, *, optimize: str | None = None, tta: bool = False, resume_dir: str = ""
+) -> nn.Module:
+    """The trained model of a run, in evaluation mode.
+
+    Args:
+        run: of :func:`.load_run`; names the weights.
+        optimize: type of :data:`.DTYPES` in which :func:`optimize_for_inference` makes the model
+            run, None for the model as it was trained.
+        tta: whether it detects by test-time augmentation.
+        resume_dir: see :func:`load_weights`.
+
+    Raises:
+        FileNotFoundError, ValueError: see :func:`load_weights`.
+        TypeError, ValueError: see :func:`optimize_for_inference`.
+        ValueError: if the config has no test-time augmentation.
+    """
+    options, key = run.options, run.key("init_checkpoint")
+    model = load_weights(run.build_model(), options.init_checkpoint, key, resume_dir)
+    if optimize is not None:
+        model = optimize_for_inference(model, DTYPES[optimize])
+    if tta:
+        model = DenseDetectorWithTTA(model, run.tta_mapper(), run.input_format)
+    return model
 
 
 class ImagePredictor:
@@ -47,65 +71,56 @@ class ImagePredictor:
         self.class_names = class_names
         self.category_ids = category_ids
 
-    def __call__(self, image: np.ndarray) -> Instances:
-        """
+    def __call__(self, image: np.ndarray) -> dict[str, Instances]:
+        """Detects as ``detectron2.engine.DefaultPredictor`` does.
+
         Args:
-            image: (H, W, 3) uint8, BGR.
+            image: (H, W, 3) uint8, BGR, as OpenCV reads it.
 
         Returns:
-            The detections on the CPU: ``pred_boxes`` in pixels of the image, ``scores``,
-            ``pred_classes``.
+            "instances", the detections on the CPU: ``pred_boxes`` in pixels of the image,
+            ``scores``, ``pred_classes``.
         """
-        return self.detect([image])[0]
+        return {"instances": self.detect([image[:, :, ::-1]])[0]}
 
     @torch.no_grad()
     def detect(self, images: Sequence[np.ndarray]) -> list[Instances]:
-        """Detects in one batch; see :meth:`__call__`."""
+        """Detects in a batch of images, (H, W, 3) uint8, **RGB**; see :meth:`__call__`."""
         outputs = self.model([self.batched_input(image) for image in images])
         return [x["instances"].to("cpu") for x in outputs]
 
     def batched_input(self, image: np.ndarray) -> dict:
-        """What the model takes of an image: "image", resized, and its "height" and "width"."""
+        """What the model takes of an image (RGB): "image", resized, and its "height" and "width".
+
+        The tensor is (C, H, W) uint8 in the order of the model's channels.
+        """
         height, width = image.shape[:2]
-        if self.input_format == "RGB":
-            image = image[:, :, ::-1]
         aug_input = T.AugInput(image)
         self.augmentation(aug_input)
-        tensor = torch.from_numpy(np.ascontiguousarray(aug_input.image.transpose(2, 0, 1)))
+        channels = slice(None, None, -1) if self.input_format == "BGR" else slice(None)
+        pixels = aug_input.image[:, :, channels].transpose(2, 0, 1)
+        tensor = torch.from_numpy(np.ascontiguousarray(pixels))
         return {"image": tensor, "height": height, "width": width}
 
 
 class Predictor(ImagePredictor):
-    """What ``detectron2.engine.DefaultPredictor`` does, for LazyConfig as well.
+    """What ``detectron2.engine.DefaultPredictor`` does, for configs of both kinds.
 
-    Weights have to be complete.
+    Weights have to be complete. Classes whose names the config does not tell are called as the
+    checkpoint calls them.
     """
 
-    def __init__(
-        self, cfg: CfgNode | DictConfig, *, optimize: torch.dtype | None = None, tta: bool = False
-    ):
+    def __init__(self, run: Run, *, optimize: str | None = None, tta: bool = False):
         """
         Args:
-            cfg: names the weights in ``MODEL.WEIGHTS`` or ``train.init_checkpoint``.
-            optimize: type in which :func:`optimize_for_inference` makes the model run, None for
-                the model as it was trained.
-            tta: whether to detect by test-time augmentation, see :func:`with_tta`.
+            run, optimize, tta: see :func:`load_detector`.
 
         Raises:
-            FileNotFoundError, ValueError: see :func:`load_weights`.
-            TypeError, ValueError: see :func:`optimize_for_inference`.
-            ValueError: see :func:`with_tta`.
+            FileNotFoundError, TypeError, ValueError: see :func:`load_detector`.
         """
-        model = load_weights(build_model(cfg), cfg)
-        if optimize is not None:
-            model = optimize_for_inference(model, optimize)
-        if isinstance(cfg, CfgNode):
-            augmentations = build_augmentation(cfg, is_train=False)
-            input_format = cfg.INPUT.FORMAT
-        else:
-            mapper = cfg.dataloader.test.mapper
-            augmentations = [instantiate(x) for x in mapper.augmentations]
-            input_format = mapper.image_format
-        if tta:
-            model, augmentations = with_tta(model, cfg), []
-        super().__init__(model, augmentations, input_format, class_names(cfg), category_ids(cfg))
+        model = load_detector(run, optimize=optimize, tta=tta)
+        if not run.known_class_names:
+            weights = PathManager.get_local_path(run.options.init_checkpoint)
+            run = run.with_options(class_names=load_class_names(weights))
+        augmentations = [] if tta else run.test_augmentations()
+        super().__init__(model, augmentations, run.input_format, run.class_names, run.category_ids)

@@ -32,7 +32,7 @@ class SlicedModel(DetectionModel):
 
     def perform_inference(self, image: np.ndarray) -> None:
         """Detects in an image (H, W, 3), RGB."""
-        self._original_predictions = self.model(image[:, :, ::-1])
+        (self._original_predictions,) = self.model.detect([image])
 
     def _create_object_prediction_list_from_original_predictions(
         self, shift_amount_list=None, full_shape_list=None
@@ -80,12 +80,19 @@ class SlicedPredictor:
         self.class_names = predictor.class_names
         self.category_ids = predictor.category_ids
 
-    def __call__(self, image: np.ndarray) -> Instances:
-        """See :class:`.ImagePredictor`."""
+    def __call__(self, image: np.ndarray) -> dict[str, Instances]:
+        """See :meth:`.ImagePredictor.__call__`."""
+        return {"instances": self._detect(image[:, :, ::-1])}
+
+    def detect(self, images: Sequence[np.ndarray]) -> list[Instances]:
+        """See :meth:`.ImagePredictor.detect`."""
+        return [self._detect(image) for image in images]
+
+    def _detect(self, image: np.ndarray) -> Instances:
         max_pixels = Image.MAX_IMAGE_PIXELS
         try:
             found = get_sliced_prediction(
-                np.ascontiguousarray(image[:, :, ::-1]),
+                np.ascontiguousarray(image),
                 self.model,
                 slice_height=self.size,
                 slice_width=self.size,
@@ -102,7 +109,3 @@ class SlicedPredictor:
             scores=torch.tensor([x.score.value for x in found]),
             pred_classes=torch.tensor([x.category.id for x in found], dtype=torch.int64),
         )
-
-    def detect(self, images: Sequence[np.ndarray]) -> list[Instances]:
-        """See :class:`.ImagePredictor`."""
-        return [self(image) for image in images]

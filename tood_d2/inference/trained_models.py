@@ -1,13 +1,10 @@
 """Trained models in the output folders of training runs."""
 
 import os
+from collections.abc import Collection
 from typing import NamedTuple
 
-from omegaconf import DictConfig
-
-from detectron2.config import CfgNode
-
-from ..config.loading import load_config
+from ..config import Run, load_run
 
 CONFIG = "config.yaml"
 WEIGHTS = ("model_final.pth", "model_best.pth")
@@ -19,18 +16,13 @@ class TrainedModel(NamedTuple):
     config_file: str
     weights: str
 
-    def load_config(self) -> CfgNode | DictConfig:
-        """The config with the weights in ``MODEL.WEIGHTS`` or ``train.init_checkpoint``.
+    def load_run(self, trusted: Collection[str] = ()) -> Run:
+        """The run, with these weights.
 
         Raises:
-            ValueError: see :func:`load_config`.
+            ValueError: see :func:`.load_run`.
         """
-        cfg = load_config(self.config_file)
-        if isinstance(cfg, CfgNode):
-            cfg.MODEL.WEIGHTS = self.weights
-        else:
-            cfg.train.init_checkpoint = self.weights
-        return cfg
+        return load_run(self.config_file, trusted=trusted, weights=self.weights)
 
 
 def find_trained_models(folder: str | os.PathLike) -> dict[str, TrainedModel]:

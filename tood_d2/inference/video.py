@@ -1,7 +1,7 @@
 """Frames of videos and cameras, read and written by OpenCV."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import cv2
 import numpy as np
@@ -10,7 +10,7 @@ _DEFAULT_RATE = 30.0  # frames per second, where a camera does not tell
 
 
 class VideoReader:
-    """Frames (H, W, 3) uint8, BGR, of a file or a camera."""
+    """Frames (H, W, 3) uint8, RGB, of a file or a camera."""
 
     def __init__(self, source: str | int):
         """
@@ -39,14 +39,16 @@ class VideoReader:
     def __iter__(self) -> Iterator[np.ndarray]:
         frame, found = self._first, True
         while found:
-            yield frame
+            yield frame[:, :, ::-1]
             found, frame = self.capture.read()
         self.capture.release()
 
 
 @contextlib.contextmanager
-def video_writer(path: str, size: tuple[int, int], rate: float) -> Iterator[cv2.VideoWriter]:
-    """Opens an MP4 file to write frames to.
+def video_writer(
+    path: str, size: tuple[int, int], rate: float
+) -> Iterator[Callable[[np.ndarray], None]]:
+    """Opens an MP4 file, and gives a function that writes a frame (H, W, 3) uint8, RGB.
 
     Args:
         path: of the file.
@@ -60,6 +62,6 @@ def video_writer(path: str, size: tuple[int, int], rate: float) -> Iterator[cv2.
     if not writer.isOpened():
         raise OSError(f"{path}: this video cannot be written")
     try:
-        yield writer
+        yield lambda frame: writer.write(np.ascontiguousarray(frame[:, :, ::-1]))
     finally:
         writer.release()

@@ -59,7 +59,7 @@ class ImageAnalysis:
         """
         Args:
             predictor: the detector.
-            image: (H, W, 3) uint8 BGR.
+            image: (H, W, 3) uint8 RGB.
         """
         self.predictor = predictor
         self.image = image

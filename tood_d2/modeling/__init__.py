@@ -1,12 +1,13 @@
 from .assigners import ATSSAssigner, TaskAlignedAssigner
 from .backbones.resnet import build_fpn, build_resnet, build_tood_resnet_fpn_backbone
 from .foveabox import FoveaBox, LogDistanceTransform
-from .heads import ParallelHead, TaskAlignedDeltaHead, TaskAlignedHead
+from .heads import HEADS, ParallelHead, TaskAlignedDeltaHead, TaskAlignedHead
 from .meta_arch import TOOD
 
 __all__ = [
     "ATSSAssigner",
     "FoveaBox",
+    "HEADS",
     "LogDistanceTransform",
     "ParallelHead",
     "TOOD",

@@ -19,7 +19,7 @@ from detectron2.utils import comm
 from detectron2.utils.events import get_event_storage
 
 from .assigners import BACKGROUND, ATSSAssigner, TaskAlignedAssigner
-from .heads import ParallelHead, TaskAlignedHead
+from .heads import HEADS
 from .losses import giou_loss, task_aligned_focal_loss
 from .postprocessing import select_detections
 from .targets import (
@@ -31,8 +31,6 @@ from .targets import (
     target_centerness,
 )
 
-HEADS = {"ParallelHead": ParallelHead, "TaskAlignedHead": TaskAlignedHead}
-
 ALWAYS = -1
 """Length of an initial phase that lasts for all of training."""
 
@@ -43,15 +41,14 @@ class TOOD(DenseDetector):
 
     For the first ``initial_phase_iters`` iterations anchors are assigned by ATSS and scores
     learned by focal loss, as in the official code; then task alignment learning begins.
-    The iteration is the one of Detectron2's event storage, so a resumed run is in the
-    phase that it left.
+    The phase follows from the iteration alone, so a resumed run is in the phase that it left.
 
     With a :class:`ParallelHead` that predicts centre-ness and an initial phase that lasts
     forever this is the ATSS detector (arXiv 1912.02424).
 
     Attributes:
-        assignment_metrics: see :func:`assignment_metrics`, of the last training batch; before
-            the first one there are none.
+        assignment_metrics: see :func:`assignment_metrics`, of the last training batch, for who
+            logs them; before the first one there are none.
     """
 
     @configurable
@@ -123,7 +120,7 @@ class TOOD(DenseDetector):
         feature_shapes = [shapes[name] for name in node.IN_FEATURES]
         return {
             "backbone": backbone,
-            "head": HEADS[node.HEAD](cfg, feature_shapes),
+            "head": HEADS.get(node.HEAD)(cfg, feature_shapes),
             "head_in_features": node.IN_FEATURES,
             "num_classes": node.NUM_CLASSES,
             "assigner": TaskAlignedAssigner(
@@ -146,25 +143,47 @@ class TOOD(DenseDetector):
             "input_format": cfg.INPUT.FORMAT,
         }
 
-    def in_initial_phase(self) -> bool:
-        """Whether the current training iteration belongs to the initial phase."""
-        if self.initial_phase_iters == ALWAYS:
-            return True
-        return get_event_storage().iter < self.initial_phase_iters
+    def in_initial_phase(self, iteration: int) -> bool:
+        """Whether an iteration of training belongs to the initial phase."""
+        return self.initial_phase_iters == ALWAYS or iteration < self.initial_phase_iters
+
+    def forward(
+        self, batched_inputs: list[dict], iteration: int | None = None
+    ) -> dict[str, Tensor] | list[dict]:
+        """
+        Args:
+            batched_inputs: see ``DenseDetector.forward``.
+            iteration: of training, which decides on the phase; by default the one of Detectron2's
+                event storage, for trainers that know nothing of phases.
+
+        Returns:
+            In training mode the losses, see :meth:`losses`; else see ``DenseDetector.forward``.
+        """
+        if not self.training:
+            return super().forward(batched_inputs)
+        images = self.preprocess_image(batched_inputs)
+        features = self.backbone(images.tensor)
+        features = [features[name] for name in self.head_in_features]
+        anchors = self.head.anchor_generator(features)
+        predictions = self.head(features, anchors)
+        gt_instances = [x["instances"].to(self.device) for x in batched_inputs]
+        iteration = get_event_storage().iter if iteration is None else iteration
+        return self.forward_training(
+            images, anchors, predictions, gt_instances, self.in_initial_phase(iteration)
+        )
 
     def forward_training(
         self,
         images: ImageList,
-        features: list[Tensor],
+        anchors: list[Boxes],
         predictions: tuple[list[Tensor], ...],
         gt_instances: list[Instances],
+        initial_phase: bool,
     ) -> dict[str, Tensor]:
         """Losses of one batch, see :meth:`losses`."""
         pred_logits, pred_boxes, *pred_centerness = (
             cat(x, dim=1) for x in self._transpose_predictions(predictions)
         )
-        anchors = self.head.anchor_generator(features)
-        initial_phase = self.in_initial_phase()
         targets = self.label_anchors(
             anchors, pred_logits, pred_boxes, gt_instances, images.image_sizes, initial_phase
         )
@@ -172,9 +191,6 @@ class TOOD(DenseDetector):
             name: len(level) for name, level in zip(self.head_in_features, anchors, strict=True)
         }
         self.assignment_metrics = assignment_metrics(targets, level_sizes)
-        get_event_storage().put_scalar(
-            "[metric] initial_phase", float(initial_phase), smoothing_hint=False
-        )
         losses = self.losses(anchors, pred_logits, pred_boxes, targets, initial_phase)
         if pred_centerness:
             losses["loss_centerness"] = self.centerness_loss(anchors, *pred_centerness, targets)

@@ -5,22 +5,13 @@ from omegaconf import OmegaConf
 import detectron2.data.transforms as T
 from detectron2.config import LazyCall as L
 from detectron2.data import DatasetMapper, get_detection_dataset_dicts
-from detectron2.modeling import DatasetMapperTTA
+from tood_d2.config import default_options
 from tood_d2.data import build_test_loader, build_train_loader, get_training_dicts
 from tood_d2.evaluation import IllustratedCOCOEvaluator
+from tood_d2.inference.augmentation import build_tta_mapper
 
-dataset = dict(
-    # Names of registered data sets, used where no JSON is given.
-    train="coco_2017_train",
-    test="coco_2017_val",
-    # COCO JSON files and the folders of their images. Classes are read from the files.
-    train_json="",
-    train_images="",
-    test_json="",
-    test_images="",
-    # Filled in by train_net.py for those who use the trained model.
-    class_names=None,
-)
+# The files of docs/options.md, or else the names of registered data sets.
+dataset = dict(default_options("dataset"), train="coco_2017_train", test="coco_2017_val")
 
 dataloader = OmegaConf.create()
 
@@ -58,8 +49,9 @@ dataloader.test = L(build_test_loader)(
 )
 
 # Versions of each image for test-time augmentation (--tta).
-dataloader.tta = L(DatasetMapperTTA)(
-    min_sizes=[400, 500, 600, 700, 800, 900, 1000, 1100, 1200], max_size=4000, flip=True
+dataloader.tta = L(build_tta_mapper)(
+    short_edge_length="${..test.mapper.augmentations.0.short_edge_length}",
+    scales=[0.5, 0.625, 0.75, 0.875, 1.0, 1.125, 1.25, 1.375, 1.5],
 )
 
 dataloader.evaluator = L(IllustratedCOCOEvaluator)(

@@ -9,7 +9,7 @@ from torch import nn
 
 from detectron2.engine import HookBase
 from tood_d2.checkpoint.training_checkpointer import TrainingCheckpointer
-from tood_d2.engine.hooks.phase.preemption import PreemptionHook
+from tood_d2.engine.hooks.preemption import Interruption, PreemptionHook
 
 
 class Send(HookBase):
@@ -25,11 +25,22 @@ class Send(HookBase):
                 os.kill(os.getpid(), number)
 
 
+class Agree(HookBase):
+    """What a step of training does: processes agree on the signal."""
+
+    def __init__(self, interruption):
+        self.interruption = interruption
+
+    def after_step(self):
+        self.interruption.agreed = self.interruption.received
+
+
 @pytest.fixture
 def build(steps, tmp_path):
     def _build(*hooks):
         checkpointer = TrainingCheckpointer(nn.Linear(1, 1), str(tmp_path), [])
-        return steps(*hooks, PreemptionHook(checkpointer))
+        interruption = Interruption()
+        return steps(*hooks, Agree(interruption), PreemptionHook(checkpointer, interruption))
 
     return _build
 

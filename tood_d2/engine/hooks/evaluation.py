@@ -1,9 +1,9 @@
-"""Hooks that run with, and after, each evaluation."""
+"""Evaluation in the course of training, and what is done with its results."""
 
 import itertools
 import logging
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 import torch
@@ -11,13 +11,15 @@ from torch import nn
 
 from detectron2.data import Metadata
 from detectron2.data.detection_utils import convert_image_to_rgb
-from detectron2.engine import HookBase
+from detectron2.engine import TrainerBase, hooks
+from detectron2.evaluation.testing import flatten_results_dict
 from detectron2.utils import comm
 from detectron2.utils.events import EventStorage
 
 from ...checkpoint import read_checkpoint
 from ...checkpoint.training_checkpointer import TrainingCheckpointer, WeightsCheckpointer
 from ...inference.drawing import draw_predictions
+from ..step import training_losses
 
 logger = logging.getLogger(__name__)
 
@@ -26,49 +28,73 @@ class StopTraining(BaseException):
     """Ends training early, as intended: the trainer logs exceptions of other kinds as failures."""
 
 
-class AtEvaluation(HookBase):
-    """Calls :meth:`at_evaluation` when Detectron2's ``EvalHook`` of the same period evaluates."""
+class EvaluationListener:
+    """Something that happens at each evaluation."""
 
-    def __init__(self, period: int):
+    def before_train(self, trainer: TrainerBase) -> None:
+        """Called once, before the first step."""
+
+    def evaluated(self, trainer: TrainerBase, results: dict[str, float]) -> None:
+        """Called after each evaluation.
+
+        Args:
+            trainer: at the iteration of the evaluation.
+            results: by names such as "bbox/AP"; in the main process, none in others.
+        """
+
+
+class EvaluationHook(hooks.EvalHook):
+    """Detectron2's ``EvalHook`` with listeners, which hear of the results one after the other."""
+
+    def __init__(
+        self,
+        period: int,
+        evaluate: Callable[[], dict],
+        listeners: Sequence[EvaluationListener] = (),
+    ):
         """
         Args:
             period: in iterations, 0 for once at the end.
+            evaluate: gives nested results.
+            listeners: in the order in which they are called.
         """
-        self.period = period
+        super().__init__(period, self._evaluate_and_remember)
+        self.evaluate = evaluate
+        self.listeners = listeners
 
-    def at_evaluation(self) -> None:
-        raise NotImplementedError
+    def _evaluate_and_remember(self) -> dict:
+        self.results = self.evaluate()
+        return self.results
 
-    def after_step(self):
-        iteration = self.trainer.iter + 1
-        if self.period > 0 and iteration % self.period == 0 and iteration < self.trainer.max_iter:
-            self.at_evaluation()
+    def before_train(self):
+        for listener in self.listeners:
+            listener.before_train(self.trainer)
 
-    def after_train(self):
-        if self.trainer.iter + 1 >= self.trainer.max_iter:
-            self.at_evaluation()
+    def _do_eval(self):
+        super()._do_eval()
+        results = flatten_results_dict(self.results or {})
+        for listener in self.listeners:
+            listener.evaluated(self.trainer, results)
 
 
-class ValidationLoss(AtEvaluation):
+class ValidationLoss(EvaluationListener):
     """Logs the mean losses on the test data as ``validation/...``."""
 
-    def __init__(self, period: int, model: nn.Module, build_loader: Callable[[], Iterable]):
+    def __init__(self, model: nn.Module, build_loader: Callable[[], Iterable]):
         """
         Args:
-            period: see :class:`AtEvaluation`.
             model: in training mode, not wrapped for several processes.
             build_loader: gives batches with ground truth, as many on each process.
         """
-        super().__init__(period)
         self.model = model
         self.build_loader = build_loader
 
-    def at_evaluation(self):
-        losses = mean_losses(self.model, self.build_loader(), self.trainer.iter)
+    def evaluated(self, trainer, results):
+        losses = mean_losses(self.model, self.build_loader(), trainer.iter)
         if losses:
             losses["total_loss"] = sum(losses.values())
             scalars = {f"validation/{name}": value for name, value in losses.items()}
-            self.trainer.storage.put_scalars(**scalars, smoothing_hint=False)
+            trainer.storage.put_scalars(**scalars, smoothing_hint=False)
             values = ", ".join(f"{name} {value:.4g}" for name, value in losses.items())
             logger.info(f"Validation losses: {values}")
 
@@ -93,9 +119,9 @@ def mean_losses(model: nn.Module, loader: Iterable, iteration: int) -> dict[str,
         norm.eval()
     sums: dict[str, torch.Tensor] = {}
     num_batches = 0
-    with EventStorage(iteration):  # keeps the model's own metrics out of training's
+    with EventStorage(iteration):  # Detectron2's own detectors log into it
         for batch in loader:
-            for name, loss in model(batch).items():
+            for name, loss in training_losses(model, batch, iteration).items():
                 sums[name] = sums.get(name, 0) + loss
             num_batches += 1
     for norm, mode in zip(norms, modes, strict=True):
@@ -105,14 +131,13 @@ def mean_losses(model: nn.Module, loader: Iterable, iteration: int) -> dict[str,
     return {name: sum(x[name] for x in per_process) / len(per_process) for name in means}
 
 
-class PredictionPictures(AtEvaluation):
+class PredictionPictures(EvaluationListener):
     """Puts detections beside the ground truth into TensorBoard."""
 
     SCORE_THRESH = 0.3
 
     def __init__(
         self,
-        period: int,
         model: nn.Module,
         build_loader: Callable[[], Iterable],
         num_pictures: int,
@@ -120,24 +145,22 @@ class PredictionPictures(AtEvaluation):
     ):
         """
         Args:
-            period: see :class:`AtEvaluation`.
             model: whose detections are drawn.
             build_loader: gives batches with ground truth; the first images are drawn.
             num_pictures: number of images.
             class_names: of the K classes.
         """
-        super().__init__(period)
         self.model = model
         self.build_loader = build_loader
         self.num_pictures = num_pictures
         self.metadata = Metadata(thing_classes=class_names)
 
-    def before_train(self):
+    def before_train(self, trainer):
         if comm.is_main_process():
             samples = itertools.chain.from_iterable(self.build_loader())
             self.samples = list(itertools.islice(samples, self.num_pictures))
 
-    def at_evaluation(self):
+    def evaluated(self, trainer, results):
         if not comm.is_main_process():
             return
         training = self.model.training
@@ -154,7 +177,7 @@ class PredictionPictures(AtEvaluation):
                 score_thresh=self.SCORE_THRESH,
             )
             name = f"image {sample['image_id']}"
-            self.trainer.storage.put_image(name, picture.transpose(2, 0, 1))
+            trainer.storage.put_image(name, picture.transpose(2, 0, 1))
         self.model.train(training)
 
     def _to_rgb(self, image: torch.Tensor) -> np.ndarray:
@@ -162,7 +185,7 @@ class PredictionPictures(AtEvaluation):
         return convert_image_to_rgb(image.permute(1, 2, 0), image_format)
 
 
-class BestCheckpoint(AtEvaluation):
+class BestWeights(EvaluationListener):
     """Saves the weights with the best metric so far as ``model_best.pth``.
 
     The file knows its metric, so a resumed run goes on comparing with it.
@@ -170,72 +193,67 @@ class BestCheckpoint(AtEvaluation):
 
     FILE = "model_best"
 
-    def __init__(self, period: int, checkpointer: WeightsCheckpointer, metric: str):
+    def __init__(self, checkpointer: WeightsCheckpointer, metric: str):
         """
         Args:
-            period: see :class:`AtEvaluation`.
             checkpointer: of the weights that are evaluated.
-            metric: name of the scalar, larger is better.
+            metric: name of the result, larger is better.
         """
-        super().__init__(period)
         self.checkpointer = checkpointer
         self.metric = metric
         self.best: float | None = None
         self.best_iter = -1
 
-    def before_train(self):
+    def before_train(self, trainer):
         path = os.path.join(self.checkpointer.save_dir, f"{self.FILE}.pth")
-        if self.trainer.start_iter > 0 and os.path.isfile(path):
+        if trainer.start_iter > 0 and os.path.isfile(path):
             saved = read_checkpoint(path)
             if saved.get("metric") == self.metric:
                 self.best, self.best_iter = saved["best"], saved["iteration"]
 
-    def at_evaluation(self):
-        value, iteration = self.trainer.storage.latest().get(self.metric, (None, -1))
-        if value is None or iteration != self.trainer.storage.iter:
+    def evaluated(self, trainer, results):
+        value = results.get(self.metric)
+        if value is None:
             if comm.is_main_process():  # the only one to have it
                 logger.warning(f"The evaluation gave no {self.metric}: no weights are the best.")
-            return
-        if self.best is None or value > self.best:  # never for nan
-            if value != value:
-                return
-            self.best, self.best_iter = value, iteration
-            extra = {"iteration": iteration, "metric": self.metric, "best": value}
+        elif value == value and (self.best is None or value > self.best):  # never nan
+            self.best, self.best_iter = value, trainer.iter
+            extra = {"iteration": trainer.iter, "metric": self.metric, "best": value}
             self.checkpointer.save(self.FILE, **extra)
             logger.info(f"Best {self.metric} so far: {value:.4f}, saved as {self.FILE}.pth")
 
 
-class EarlyStopping(AtEvaluation):
+class EarlyStopping(EvaluationListener):
     """Ends training when evaluations bring no better metric."""
 
     def __init__(
         self,
-        period: int,
-        best: BestCheckpoint,
+        best: BestWeights,
         patience: int,
+        period: int,
         finals: dict[str, TrainingCheckpointer],
     ):
         """
         Args:
-            period: see :class:`AtEvaluation`.
-            best: the hook that knows the best metric, registered before this one.
+            best: knows the best metric; it listens before this one.
             patience: evaluations without a better metric.
+            period: of evaluations, in iterations.
             finals: what a complete run leaves, by name; it is saved here, too.
         """
-        super().__init__(period)
         self.best = best
         self.patience = patience
+        self.period = period
         self.finals = finals
 
-    def at_evaluation(self):
-        waited = (self.trainer.iter - self.best.best_iter) // max(self.period, 1)
+    def evaluated(self, trainer, results):
+        waited = (trainer.iter - self.best.best_iter) // self.period
         stop = self.best.best is not None and waited >= self.patience
         # Only the main process knows the metric.
-        if comm.all_gather(stop)[0] and self.trainer.iter + 1 < self.trainer.max_iter:
+        if comm.all_gather(stop)[0] and trainer.iter + 1 < trainer.max_iter:
             logger.info(
                 f"{self.patience} evaluations without a better {self.best.metric} than that of "
-                f"iteration {self.best.best_iter}: training ends at {self.trainer.iter}."
+                f"iteration {self.best.best_iter}: training ends at {trainer.iter}."
             )
             for name, checkpointer in self.finals.items():
-                checkpointer.save(name, iteration=self.trainer.iter)
+                checkpointer.save(name, iteration=trainer.iter)
             raise StopTraining

@@ -16,6 +16,19 @@ logger = logging.getLogger(__name__)
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
+class Interruption:
+    """What processes are told by signals.
+
+    Attributes:
+        received: number of the signal that this process received, 0 for none.
+        agreed: the largest number of all processes, since the last step.
+    """
+
+    def __init__(self):
+        self.received = 0
+        self.agreed = 0
+
+
 class PreemptionHook(HookBase):
     """On SIGTERM or SIGINT to any process saves a checkpoint after the step and leaves.
 
@@ -23,13 +36,14 @@ class PreemptionHook(HookBase):
     tell that training is not complete. A second SIGINT ends it at once, as without this hook.
     """
 
-    def __init__(self, checkpointer: TrainingCheckpointer):
+    def __init__(self, checkpointer: TrainingCheckpointer, interruption: Interruption):
         """
         Args:
             checkpointer: of the state of training.
+            interruption: what the steps of training share.
         """
         self.checkpointer = checkpointer
-        self.number = 0
+        self.interruption = interruption
         self._handlers: dict[int, object] = {}
 
     def before_train(self):
@@ -38,7 +52,7 @@ class PreemptionHook(HookBase):
             self._handlers = {x: signal.signal(x, self._receive) for x in SIGNALS}
 
     def after_step(self):
-        number = max(comm.all_gather(self.number))
+        number = self.interruption.agreed
         if number and self.trainer.iter + 1 < self.trainer.max_iter:
             iteration = self.trainer.iter
             self.checkpointer.save(f"model_{iteration:07d}", iteration=iteration)
@@ -46,6 +60,7 @@ class PreemptionHook(HookBase):
                 f"{signal.Signals(number).name}: training ends after iteration {iteration}, its "
                 "state is saved. --resume goes on from there."
             )
+            comm.synchronize()  # who ends first would have the others ended
             raise SystemExit(128 + number)
 
     def after_train(self):
@@ -54,9 +69,9 @@ class PreemptionHook(HookBase):
         self._handlers = {}
 
     def _receive(self, number: int, frame: FrameType | None) -> None:
-        if number == signal.SIGINT and self.number:
+        if number == signal.SIGINT and self.interruption.received:
             raise KeyboardInterrupt
-        if not self.number:
+        if not self.interruption.received:
             text = f"\n{signal.Signals(number).name}: saving after this step.\n"
             os.write(2, text.encode())  # other output might be locked
-        self.number = number
+        self.interruption.received = number

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from detectron2.modeling.box_regression import Box2BoxTransform, Box2BoxTransformLinear
+from detectron2.structures import Boxes
 
 from .dense_head import init_conv
 from .task_aligned_head import TaskAlignedHead
@@ -40,10 +41,13 @@ class TaskAlignedDeltaHead(TaskAlignedHead):
         if centerness:
             init_conv(self.centerness, std=0.01)
 
-    def forward(self, features: list[Tensor]) -> tuple[list[Tensor], ...]:
+    def forward(
+        self, features: list[Tensor], anchors: list[Boxes] | None = None
+    ) -> tuple[list[Tensor], ...]:
         """
         Args:
             features: L maps (N, in_channels, Hi, Wi).
+            anchors: see :meth:`DenseHead.with_anchors`.
 
         Returns:
             pred_logits: L maps (N, K, Hi, Wi).
@@ -52,14 +56,12 @@ class TaskAlignedDeltaHead(TaskAlignedHead):
             pred_centerness: L maps (N, 1, Hi, Wi) of logits, if the head predicts them.
         """
         pred_logits, pred_deltas, pred_centerness = [], [], []
-        for level, (feature, anchors) in enumerate(
-            zip(features, self.anchor_generator(features), strict=True)
-        ):
+        for level, (feature, own_anchors) in enumerate(self.with_anchors(features, anchors)):
             task_features = self.level_features(feature)
             pred_logits.append(self.predict_logits(task_features))
-            boxes = self.predict_boxes(task_features, anchors, level)
+            boxes = self.predict_boxes(task_features, own_anchors, level)
             boxes = boxes.flatten(2).transpose(1, 2)  # (N, Hi * Wi, 4)
-            deltas = [self.box2box_transform.get_deltas(anchors.tensor, x) for x in boxes]
+            deltas = [self.box2box_transform.get_deltas(own_anchors.tensor, x) for x in boxes]
             deltas = torch.stack(deltas).transpose(1, 2)
             pred_deltas.append(deltas.unflatten(2, feature.shape[2:]))
             if self.centerness is not None:

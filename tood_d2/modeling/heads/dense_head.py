@@ -1,6 +1,7 @@
 """What the heads share. N images, L levels of Hi x Wi locations with one anchor each."""
 
 import math
+from collections.abc import Iterable
 
 import torch
 from torch import Tensor, nn
@@ -9,17 +10,25 @@ from detectron2.layers import ShapeSpec
 from detectron2.modeling import build_anchor_generator
 from detectron2.modeling.anchor_generator import DefaultAnchorGenerator
 from detectron2.structures import Boxes
+from detectron2.utils.registry import Registry
 
 from ..box_alignment import decode_deltas, decode_distances
 
 ANCHOR_TYPES = ("anchor_free", "anchor_based")
+
+HEADS = Registry("TOOD_HEADS")
+HEADS.__doc__ = """
+Heads that ``MODEL.TOOD.HEAD`` may name: each a :class:`DenseHead` whose constructor takes a config
+and the ``ShapeSpec`` of each feature. Another project adds its own by ``@HEADS.register()``.
+"""
 
 
 class DenseHead(nn.Module):
     """Predicts logits and boxes at every location of every level.
 
     A head maps L features (N, in_channels, Hi, Wi) to per-level logits (N, K, Hi, Wi), whose
-    sigmoids are the class scores, and boxes (N, 4, Hi, Wi), XYXY in pixels, both float32.
+    sigmoids are the class scores, and boxes (N, 4, Hi, Wi), XYXY in pixels, both float32. It is
+    called with the features alone, or with their anchors as well.
     """
 
     def __init__(self, anchor_generator: DefaultAnchorGenerator, anchor_type: str):
@@ -56,6 +65,14 @@ class DenseHead(nn.Module):
             "norm": node.NORM,
             "prior_prob": node.PRIOR_PROB,
         }
+
+    def with_anchors(
+        self, features: list[Tensor], anchors: list[Boxes] | None
+    ) -> Iterable[tuple[Tensor, Boxes]]:
+        """Each level's feature with its anchors, which are computed unless they are given."""
+        if anchors is None:
+            anchors = self.anchor_generator(features)
+        return zip(features, anchors, strict=True)
 
     def decode(self, reg: Tensor, anchors: Boxes, level: int) -> Tensor:
         """Boxes (N, 4, Hi, Wi) in pixels from the regression (N, 4, Hi, Wi) of a level."""

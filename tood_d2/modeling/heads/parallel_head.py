@@ -9,10 +9,12 @@ from torch import Tensor, nn
 from detectron2.config import configurable
 from detectron2.layers import Conv2d, get_norm
 from detectron2.modeling.anchor_generator import DefaultAnchorGenerator
+from detectron2.structures import Boxes
 
-from .dense_head import DenseHead, init_conv, prior_logit
+from .dense_head import HEADS, DenseHead, init_conv, prior_logit
 
 
+@HEADS.register()
 class ParallelHead(DenseHead):
     """A classification and a box branch of their own, as in ATSS (arXiv 1912.02424)."""
 
@@ -73,10 +75,13 @@ class ParallelHead(DenseHead):
     def from_config(cls, cfg, input_shape):
         return {**super().from_config(cfg, input_shape), "centerness": cfg.MODEL.TOOD.CENTERNESS}
 
-    def forward(self, features: list[Tensor]) -> tuple[list[Tensor], ...]:
+    def forward(
+        self, features: list[Tensor], anchors: list[Boxes] | None = None
+    ) -> tuple[list[Tensor], ...]:
         """
         Args:
             features: L maps (N, in_channels, Hi, Wi).
+            anchors: see :meth:`DenseHead.with_anchors`.
 
         Returns:
             pred_logits: L maps (N, K, Hi, Wi).
@@ -84,12 +89,10 @@ class ParallelHead(DenseHead):
             pred_centerness: L maps (N, 1, Hi, Wi) of logits, if the head predicts them.
         """
         pred_logits, pred_boxes, pred_centerness = [], [], []
-        for level, (feature, anchors) in enumerate(
-            zip(features, self.anchor_generator(features), strict=True)
-        ):
+        for level, (feature, own_anchors) in enumerate(self.with_anchors(features, anchors)):
             pred_logits.append(self.cls_logits(self.cls_branch(feature)).float())
             box_feature = self.box_branch(feature)
-            pred_boxes.append(self.decode(self.box_reg(box_feature), anchors, level))
+            pred_boxes.append(self.decode(self.box_reg(box_feature), own_anchors, level))
             if self.centerness is not None:
                 pred_centerness.append(self.centerness(box_feature).float())
         if self.centerness is None:

@@ -19,7 +19,7 @@ from detectron2.structures import Boxes
 from ..box_alignment import align_boxes
 from ..deform_conv import ModulatedDeformConv2d
 from ..losses import aligned_logits
-from .dense_head import DenseHead, init_conv, prior_logit
+from .dense_head import HEADS, DenseHead, init_conv, prior_logit
 from .task_decomposition import TaskDecomposition, mix_layers, pool_layers
 
 
@@ -36,6 +36,7 @@ class TaskFeatures(NamedTuple):
     """(N, 8, H, W) the offsets O, if boxes are aligned; see :func:`align_boxes`."""
 
 
+@HEADS.register()
 class TaskAlignedHead(DenseHead):
     """Classification and box regression from common features, aligned with each other."""
 
@@ -136,22 +137,23 @@ class TaskAlignedHead(DenseHead):
         if self.cls_alignment is not None:
             nn.init.constant_(self.cls_alignment[-1].bias, prior_logit(prior_prob))
 
-    def forward(self, features: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
+    def forward(
+        self, features: list[Tensor], anchors: list[Boxes] | None = None
+    ) -> tuple[list[Tensor], list[Tensor]]:
         """
         Args:
             features: L maps (N, channels, Hi, Wi).
+            anchors: see :meth:`DenseHead.with_anchors`.
 
         Returns:
             pred_logits: L maps (N, K, Hi, Wi), float32; sigmoid gives the aligned scores.
             pred_boxes: L maps (N, 4, Hi, Wi), float32; aligned XYXY boxes in pixels.
         """
         pred_logits, pred_boxes = [], []
-        for level, (feature, anchors) in enumerate(
-            zip(features, self.anchor_generator(features), strict=True)
-        ):
+        for level, (feature, own_anchors) in enumerate(self.with_anchors(features, anchors)):
             task_features = self.level_features(feature)
             pred_logits.append(self.predict_logits(task_features))
-            pred_boxes.append(self.predict_boxes(task_features, anchors, level))
+            pred_boxes.append(self.predict_boxes(task_features, own_anchors, level))
         return pred_logits, pred_boxes
 
     def level_features(self, feature: Tensor) -> TaskFeatures:

@@ -7,15 +7,15 @@ import pytest
 import torch
 from torch import nn
 
-from detectron2.engine.hooks import EvalHook
 from detectron2.structures import Boxes, Instances
 from detectron2.utils.events import get_event_storage
 from tood_d2.checkpoint.training_checkpointer import WeightsCheckpointer
-from tood_d2.engine.hooks.phase import evaluation as evaluation_hooks
-from tood_d2.engine.hooks.phase.evaluation import (
-    AtEvaluation,
-    BestCheckpoint,
+from tood_d2.engine.hooks import evaluation as evaluation_hooks
+from tood_d2.engine.hooks.evaluation import (
+    BestWeights,
     EarlyStopping,
+    EvaluationHook,
+    EvaluationListener,
     PredictionPictures,
     StopTraining,
     ValidationLoss,
@@ -23,35 +23,35 @@ from tood_d2.engine.hooks.phase.evaluation import (
 )
 
 
-class Recorder(AtEvaluation):
-    """Remembers the iterations of its calls."""
+class Recorder(EvaluationListener):
+    """Remembers the iterations of its calls and what it is told."""
 
-    def __init__(self, period):
-        super().__init__(period)
+    def __init__(self):
         self.calls = []
 
-    def at_evaluation(self):
-        self.calls.append(self.trainer.iter)
+    def before_train(self, trainer):
+        self.calls.append("before")
+
+    def evaluated(self, trainer, results):
+        self.calls.append((trainer.iter, results))
 
 
-@pytest.mark.parametrize("fails_at", [None, 3, 5])
-@pytest.mark.parametrize("period", [0, 1, 2, 3, 6, 7])
-def test_hooks_run_when_detectron_evaluates(steps, period, fails_at):
-    for start, end in [(0, 1), (0, 2), (0, 6), (0, 7), (2, 6), (3, 6), (6, 6)]:
-        evaluations = []
-        recorder = Recorder(period)
+@pytest.mark.parametrize(
+    ("period", "iterations"), [(0, [6]), (1, [0, 1, 2, 3, 4, 6]), (2, [1, 3, 6]), (7, [6])]
+)
+def test_listeners_hear_of_each_evaluation(steps, period, iterations):
+    values, recorders = count(), [Recorder(), Recorder()]
+    hook = EvaluationHook(period, lambda: {"bbox": {"AP": next(values)}}, recorders)
+    steps(hook).train(0, 6)
+    expected = ["before", *((x, {"bbox/AP": i}) for i, x in enumerate(iterations))]
+    assert recorders[0].calls == recorders[1].calls == expected
 
-        def evaluate():
-            evaluations.append(trainer.iter)  # noqa: B023
 
-        trainer = steps(EvalHook(period, evaluate), recorder, fails_at=fails_at)
-        if fails_at is not None and start <= fails_at < end:
-            with pytest.raises(RuntimeError, match="as intended"):
-                trainer.train(start, end)
-        else:
-            trainer.train(start, end)
-            assert recorder.calls
-        assert recorder.calls == evaluations
+def test_no_evaluation_after_a_failure(steps):
+    recorder = Recorder()
+    with pytest.raises(RuntimeError, match="as intended"):
+        steps(EvaluationHook(2, dict, [recorder]), fails_at=3).train(0, 6)
+    assert recorder.calls == ["before", (1, {})]
 
 
 class Norm(nn.Module):
@@ -75,7 +75,7 @@ BATCHES = [torch.full((2, 1), x) for x in (1.0, 2.0, 6.0)]
 
 def test_validation_loss(steps):
     model = Norm()
-    trainer = steps(ValidationLoss(2, model, lambda: BATCHES))
+    trainer = steps(EvaluationHook(2, dict, [ValidationLoss(model, lambda: BATCHES)]))
     trainer.train(0, 5)
     history = {name: x.values() for name, x in trainer.storage.histories().items()}
     # After the iterations 1 and 3, and at the end, which is iteration 5.
@@ -89,7 +89,7 @@ def test_validation_loss(steps):
 
 
 def test_validation_loss_without_data(steps):
-    trainer = steps(ValidationLoss(1, Norm(), list))
+    trainer = steps(EvaluationHook(1, dict, [ValidationLoss(Norm(), list)]))
     trainer.train(0, 2)
     assert not trainer.storage.histories()
 
@@ -131,9 +131,9 @@ def train(steps, tmp_path):
             nn.init.constant_(model.weight, next(numbers))
             return {"bbox": {"AP": next(values)}}
 
-        best = BestCheckpoint(2, WeightsCheckpointer(model, str(tmp_path), ["cat"]), "bbox/AP")
-        stopping = [] if patience is None else [EarlyStopping(2, best, patience, {})]
-        trainer = steps(EvalHook(2, evaluate), best, *stopping)
+        best = BestWeights(WeightsCheckpointer(model, str(tmp_path), ["cat"]), "bbox/AP")
+        stopping = [] if patience is None else [EarlyStopping(best, patience, 2, {})]
+        trainer = steps(EvaluationHook(2, evaluate, [best, *stopping]))
         trainer.best = best
         trainer.stopped = False
         try:
@@ -196,8 +196,8 @@ def test_another_metric_is_no_rival(train, saved, tmp_path):
 
 
 def test_a_process_without_results(steps, tmp_path):
-    best = BestCheckpoint(1, WeightsCheckpointer(nn.Linear(1, 1), str(tmp_path), []), "bbox/AP")
-    trainer = steps(EvalHook(1, dict), best, EarlyStopping(1, best, 1, {}))
+    best = BestWeights(WeightsCheckpointer(nn.Linear(1, 1), str(tmp_path), []), "bbox/AP")
+    trainer = steps(EvaluationHook(1, dict, [best, EarlyStopping(best, 1, 1, {})]))
     trainer.train(0, 3)
     assert trainer.iter == 3 and not list(tmp_path.iterdir())
 
@@ -244,8 +244,8 @@ def test_pictures(steps, tiny_tood, input_format):
         [{"image": image, "instances": ground_truth(), "image_id": i, "height": 640, "width": 960}]
         for i in (7, 8, 9)
     ]
-    hook = PredictionPictures(2, model, lambda: batches, 2, ["cat", "dog", "cow"])
-    trainer = steps(hook)
+    pictures = PredictionPictures(model, lambda: batches, 2, ["cat", "dog", "cow"])
+    trainer = steps(EvaluationHook(2, dict, [pictures]))
     trainer.train(0, 3)
     # After iteration 1 and at the end.
     pictures = trainer.storage._vis_data
@@ -267,8 +267,8 @@ def test_pictures(steps, tiny_tood, input_format):
 def test_pictures_of_a_model_in_evaluation_mode(steps, tiny_tood):
     model = tiny_tood().eval()
     sample = {"image": torch.zeros(3, 64, 96), "instances": ground_truth(), "image_id": 7}
-    hook = PredictionPictures(0, model, lambda: [[sample]], 5, ["cat", "dog", "cow"])
-    trainer = steps(hook)
+    pictures = PredictionPictures(model, lambda: [[sample]], 5, ["cat", "dog", "cow"])
+    trainer = steps(EvaluationHook(0, dict, [pictures]))
     trainer.train(0, 1)
     assert len(trainer.storage._vis_data) == 1
     assert not model.training

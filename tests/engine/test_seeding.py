@@ -12,7 +12,8 @@ from detectron2.config import get_cfg
 from detectron2.engine import HookBase
 from tood_d2 import add_tood_config
 from tood_d2.checkpoint.training_checkpointer import TrainingCheckpointer
-from tood_d2.engine.hooks.phase.seeding import SeedSteps, fix_seed
+from tood_d2.config import as_run
+from tood_d2.engine.seeding import SeedSteps, with_seed
 
 
 def lazy(folder, seed=-1):
@@ -26,13 +27,14 @@ def yaml(folder, seed=-1):
     return cfg
 
 
-def seed_of(cfg):
-    return cfg.SEED if "SEED" in cfg else cfg.train.seed
-
-
 @pytest.fixture(params=[lazy, yaml])
-def build(request, tmp_path):
-    return lambda seed=-1: request.param(tmp_path, seed)
+def seed_of(request, tmp_path):
+    """The seed of a run, from that of its config."""
+
+    def _seed_of(resume, seed=-1):
+        return with_seed(as_run(request.param(tmp_path, seed)), resume).options.seed
+
+    return _seed_of
 
 
 @pytest.fixture
@@ -41,34 +43,22 @@ def checkpoint(tmp_path):
     TrainingCheckpointer(nn.Linear(1, 1), str(tmp_path), [], seed=7).save("model_0000001")
 
 
-def test_a_seed_is_chosen(build):
-    seeds = set()
-    for _ in range(3):
-        cfg = build()
-        fix_seed(cfg, resume=False)
-        seeds.add(seed_of(cfg))
+def test_a_seed_is_chosen(seed_of):
+    seeds = {seed_of(resume=False) for _ in range(3)}
     assert len(seeds) == 3 and min(seeds) >= 0
 
 
-def test_a_given_seed_stays(build, checkpoint):
-    cfg = build(seed=3)
-    fix_seed(cfg, resume=True)
-    assert seed_of(cfg) == 3
+def test_a_given_seed_stays(seed_of, checkpoint):
+    assert seed_of(resume=True, seed=3) == 3
 
 
-def test_a_resumed_run_keeps_its_seed(build, checkpoint):
-    cfg = build()
-    fix_seed(cfg, resume=True)
-    assert seed_of(cfg) == 7
-    cfg = build()
-    fix_seed(cfg, resume=False)
-    assert seed_of(cfg) != 7
+def test_a_resumed_run_keeps_its_seed(seed_of, checkpoint):
+    assert seed_of(resume=True) == 7
+    assert seed_of(resume=False) != 7
 
 
-def test_there_may_be_nothing_to_resume(build):
-    cfg = build()
-    fix_seed(cfg, resume=True)
-    assert seed_of(cfg) >= 0
+def test_there_may_be_nothing_to_resume(seed_of):
+    assert seed_of(resume=True) >= 0
 
 
 class Draw(HookBase):

@@ -1,41 +1,34 @@
-"""Random numbers of a run that can be repeated and resumed."""
+"""Seeds of runs, so that they can be repeated and resumed."""
 
 import numpy as np
-from omegaconf import DictConfig
 
-from detectron2.config import CfgNode
 from detectron2.engine import HookBase
 from detectron2.utils import comm
 from detectron2.utils.env import seed_all_rng
 
-from ...checkpoint.recovery import recover_checkpoint, saved_seed
-from ...config.options import TrainingOptions
+from ..checkpoint.recovery import recover_checkpoint, saved_seed
+from ..config.run import Run
 
 
-def fix_seed(cfg: CfgNode | DictConfig, resume: bool) -> None:
-    """Gives a config without a seed that of the run that is resumed, else a random one.
+def with_seed(run: Run, resume: bool) -> Run:
+    """Gives a run without a seed that of the run that is resumed, else a random one.
 
     Args:
-        cfg: to be changed, in all processes.
+        run: the same in all processes.
         resume: whether to look for a checkpoint.
 
     Raises:
         ValueError: see :func:`.recover_checkpoint`.
     """
-    options = TrainingOptions.from_config(cfg)
-    if options.seed >= 0:
-        return
+    if run.options.seed >= 0:
+        return run
     seed = None
     if comm.is_main_process():
-        path = recover_checkpoint(options.output_dir) if resume else ""
+        path = recover_checkpoint(run.options.output_dir) if resume else ""
         seed = saved_seed(path) if path else None
         if seed is None or seed < 0:
             seed = int(np.random.SeedSequence().generate_state(1)[0]) // 2
-    seed = comm.all_gather(seed)[0]
-    if isinstance(cfg, CfgNode):
-        cfg.SEED = seed
-    else:
-        cfg.train.seed = seed
+    return run.with_options(seed=comm.all_gather(seed)[0])
 
 
 class SeedSteps(HookBase):

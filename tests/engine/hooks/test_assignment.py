@@ -1,0 +1,89 @@
+"""What is logged of TOOD's phase and assignment."""
+
+import logging
+from types import SimpleNamespace
+
+import pytest
+import torch
+from conftest import build_tiny_tood
+
+from tood_d2.engine.hooks.assignment import AssignmentMetrics, PhaseHook
+from tood_d2.modeling.meta_arch import ALWAYS
+
+
+@pytest.fixture
+def messages():
+    """The log records of the hooks."""
+
+    records = []
+    handler = logging.Handler()
+    handler.emit = records.append
+    logger = logging.getLogger("tood_d2.engine.hooks.assignment")
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    yield records
+    logger.removeHandler(handler)
+
+
+def run(initial_phase_iters, start, end):
+    """Trains without steps; gives what is logged of the phase at each iteration."""
+    model = build_tiny_tood(initial_phase_iters=initial_phase_iters)
+    hook, phases = PhaseHook(model), []
+    storage = SimpleNamespace(put_scalar=lambda name, value, **_: phases.append((name, value)))
+    hook.trainer = SimpleNamespace(iter=start, start_iter=start, max_iter=end, storage=storage)
+    hook.before_train()
+    for iteration in range(start, end):
+        hook.trainer.iter = iteration
+        hook.before_step()
+        hook.after_step()
+    assert {name for name, _ in phases} == {"[metric] initial_phase"}
+    return [value for _, value in phases]
+
+
+def said(messages, level=logging.INFO):
+    return [record.getMessage() for record in messages if record.levelno == level]
+
+
+def test_both_phases_are_announced_once(messages):
+    assert run(3, start=0, end=6) == [1, 1, 1, 0, 0, 0]
+    first, second = said(messages)
+    assert "Iteration 0: initial phase" in first and "until iteration 3" in first
+    assert second == "Iteration 3: task alignment learning."
+    assert not said(messages, logging.WARNING)
+
+
+@pytest.mark.parametrize("start", [3, 4])
+def test_a_run_resumed_in_the_second_phase(messages, start):
+    run(3, start=start, end=6)
+    assert said(messages) == [f"Iteration {start}: task alignment learning."]
+
+
+def test_no_initial_phase(messages):
+    run(0, start=0, end=2)
+    assert said(messages) == ["Iteration 0: task alignment learning."]
+    assert not said(messages, logging.WARNING)
+
+
+def test_an_initial_phase_for_all_of_training(messages):
+    assert run(ALWAYS, start=0, end=2) == [1, 1]
+    assert said(messages) == ["Iteration 0: ATSS assignment throughout."]
+    assert not said(messages, logging.WARNING)
+
+
+@pytest.mark.parametrize("end, warned", [(2, True), (3, True), (4, False)])
+def test_a_schedule_that_ends_inside_the_initial_phase_is_warned_of(messages, end, warned):
+    run(3, start=0, end=end)
+    warnings = said(messages, logging.WARNING)
+    assert len(warnings) == warned
+    if warned:
+        assert f"{end} iterations" in warnings[0] and "model.initial_phase_iters" in warnings[0]
+
+
+def test_metrics_of_the_assignment_are_logged(steps):
+    class Model:
+        assignment_metrics = {"a": torch.tensor(3), "b/p3": torch.tensor(0.5)}
+
+    trainer = steps(AssignmentMetrics(Model))
+    trainer.train(0, 2)
+    scalars = trainer.storage.latest()
+    assert scalars == {"[metric] a": (3, 1), "[metric] b/p3": (0.5, 1)}

@@ -1,0 +1,135 @@
+"""Runs of LazyConfigs."""
+
+import copy
+from collections.abc import Sequence
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+from torch import nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
+import detectron2.data.transforms as T
+from detectron2.config import CfgNode, instantiate
+from detectron2.data import DatasetMapper
+from detectron2.evaluation import DatasetEvaluator
+from detectron2.modeling import DatasetMapperTTA
+from detectron2.solver import LRMultiplier
+from detectron2.solver.build import maybe_add_gradient_clipping
+
+from .options import keys_of
+from .run import Run
+
+
+class LazyRun(Run):
+    """A LazyConfig with ``model``, ``dataloader``, ``optimizer``, ``lr_multiplier`` and ``train``.
+
+    That is the form of Detectron2's ``tools/lazyconfig_train_net.py``.
+    """
+
+    cfg: DictConfig
+
+    @staticmethod
+    def key(option: str) -> str | None:
+        return keys_of(option).lazy
+
+    def get(self, key: str) -> Any:
+        value = OmegaConf.select(self.cfg, key)
+        return OmegaConf.to_container(value) if OmegaConf.is_config(value) else value
+
+    @staticmethod
+    def _set(cfg: DictConfig, key: str, value: Any) -> None:
+        OmegaConf.update(cfg, key, value, force_add=True)
+
+    def dump(self) -> str:
+        return OmegaConf.to_yaml(self.cfg)
+
+    # Data
+
+    @property
+    def train_names(self) -> list[str]:
+        return self._names("train")
+
+    @property
+    def test_names(self) -> list[str]:
+        return self._names("test")
+
+    def _names(self, split: str) -> list[str]:
+        names = OmegaConf.select(self.cfg, f"dataloader.{split}.dataset.names", default=[])
+        return [names] if isinstance(names, str) else list(names)
+
+    def with_datasets(self, **names: str) -> "LazyRun":
+        cfg = copy.deepcopy(self.cfg)
+        for split, name in names.items():
+            cfg.dataset[split] = name
+        return LazyRun(cfg, self.overridden)
+
+    def training_dicts(self) -> list[dict]:
+        return instantiate(self.cfg.dataloader.train.dataset)
+
+    def test_dicts(self) -> list[dict]:
+        return instantiate(self.cfg.dataloader.test.dataset)
+
+    def annotated_test_mapper(self) -> DatasetMapper:
+        return instantiate(OmegaConf.merge(self.cfg.dataloader.test.mapper, {"is_train": True}))
+
+    def build_train_loader(self):
+        return instantiate(self.cfg.dataloader.train)
+
+    def build_test_loader(self, name: str):
+        return instantiate(self.cfg.dataloader.test)
+
+    def build_evaluator(self, name: str, output_dir: str | None = None) -> DatasetEvaluator:
+        evaluator = self.cfg.dataloader.evaluator
+        if output_dir and "output_dir" in evaluator:
+            evaluator = OmegaConf.merge(evaluator, {"output_dir": output_dir})
+        return instantiate(evaluator)
+
+    def verify_results(self, results: dict) -> None:
+        """A LazyConfig expects none."""
+
+    # Model
+
+    def build_model(self) -> nn.Module:
+        return instantiate(self.cfg.model).to(self.options.device)
+
+    def build_optimizer(self, model: nn.Module) -> Optimizer:
+        cfg = copy.deepcopy(self.cfg)  # the config itself stays free of the model
+        cfg.optimizer.params.model = model
+        options = self.options
+        clipping = CfgNode(
+            {
+                "ENABLED": options.clip_enabled,
+                "CLIP_TYPE": options.clip_type,
+                "CLIP_VALUE": options.clip_value,
+                "NORM_TYPE": options.clip_norm_type,
+            }
+        )
+        return maybe_add_gradient_clipping(
+            CfgNode({"SOLVER": {"CLIP_GRADIENTS": clipping}}), instantiate(cfg.optimizer)
+        )
+
+    def build_lr_scheduler(self, optimizer: Optimizer) -> LRScheduler:
+        return LRMultiplier(optimizer, instantiate(self.cfg.lr_multiplier), self.options.max_iter)
+
+    # Prediction
+
+    @property
+    def input_format(self) -> str:
+        return self.cfg.dataloader.test.mapper.image_format
+
+    def test_augmentations(self) -> Sequence[T.Augmentation]:
+        return [instantiate(x) for x in self.cfg.dataloader.test.mapper.augmentations]
+
+    def tta_mapper(self) -> DatasetMapperTTA:
+        mapper = OmegaConf.select(self.cfg, "dataloader.tta")
+        if mapper is None:
+            raise ValueError(
+                "the config has no dataloader.tta, a detectron2.modeling.DatasetMapperTTA, for "
+                "test-time augmentation"
+            )
+        return instantiate(mapper)
+
+    @property
+    def tta_enabled(self) -> bool:
+        return False

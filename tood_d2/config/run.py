@@ -1,0 +1,205 @@
+"""A run: a config of either kind, as training, evaluation and prediction see it."""
+
+import copy
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
+from functools import cached_property
+from typing import Any
+
+from omegaconf import DictConfig
+from torch import nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
+import detectron2.data.transforms as T
+from detectron2.config import CfgNode
+from detectron2.data import DatasetCatalog, DatasetMapper, Metadata, MetadataCatalog
+from detectron2.evaluation import DatasetEvaluator
+from detectron2.modeling import DatasetMapperTTA
+
+from ..data.coco.reading import read_coco
+from .options import Options
+
+
+@dataclass(frozen=True)
+class Run(ABC):
+    """What a config says. Nothing outside of ``tood_d2.config`` knows which kind it is.
+
+    A run never changes: the methods that set something return another run.
+
+    Attributes:
+        cfg: the config itself.
+        overridden: keys that the user gave on the command line.
+    """
+
+    cfg: CfgNode | DictConfig
+    overridden: frozenset[str] = frozenset()
+
+    @cached_property
+    def options(self) -> Options:
+        """The options, checked.
+
+        Raises:
+            ValueError: on wrong values, with their keys.
+        """
+        keys = {item.name: self.key(item.name) for item in fields(Options)}
+        values = {name: self.get(key) for name, key in keys.items() if key}
+        return Options(**{name: value for name, value in values.items() if value is not None})
+
+    def with_options(self, **values: Any) -> "Run":
+        """The same run with other values for options that its kind of config has."""
+        cfg = copy.deepcopy(self.cfg)
+        for name, value in values.items():
+            if key := self.key(name):
+                self._set(cfg, key, value)
+        return type(self)(cfg, self.overridden)
+
+    @staticmethod
+    @abstractmethod
+    def key(option: str) -> str | None:
+        """The user's key of an option; None if this kind of config does not have it."""
+
+    @abstractmethod
+    def get(self, key: str) -> Any:
+        """The value of a dotted key, None if there is none."""
+
+    @staticmethod
+    @abstractmethod
+    def _set(cfg: CfgNode | DictConfig, key: str, value: Any) -> None:
+        """Sets the value of a dotted key."""
+
+    @abstractmethod
+    def dump(self) -> str:
+        """The config as YAML, from which it can be loaded again."""
+
+    # Data
+
+    @property
+    @abstractmethod
+    def train_names(self) -> list[str]:
+        """Names of the registered data sets that are trained on."""
+
+    @property
+    @abstractmethod
+    def test_names(self) -> list[str]:
+        """Names of the registered data sets that are tested on."""
+
+    @abstractmethod
+    def with_datasets(self, **names: str) -> "Run":
+        """The same run with a registered data set as "train", "test" or both."""
+
+    @abstractmethod
+    def training_dicts(self) -> list[dict]:
+        """Detectron2's dataset dicts of the images that are trained on."""
+
+    @abstractmethod
+    def test_dicts(self) -> list[dict]:
+        """Detectron2's dataset dicts of the test data, with ground truth."""
+
+    @abstractmethod
+    def annotated_test_mapper(self) -> DatasetMapper:
+        """The mapper of the test data, which also keeps the ground truth.
+
+        Images and objects come in pixels of the network input.
+        """
+
+    @abstractmethod
+    def build_train_loader(self):
+        """Endless batches to train on."""
+
+    @abstractmethod
+    def build_test_loader(self, name: str):
+        """Batches of a test data set."""
+
+    @abstractmethod
+    def build_evaluator(self, name: str, output_dir: str | None = None) -> DatasetEvaluator:
+        """The evaluator of a test data set, which writes to a folder."""
+
+    @abstractmethod
+    def verify_results(self, results: dict) -> None:
+        """Compares results with those that the config expects, if it does.
+
+        Raises:
+            SystemExit: if they differ.
+        """
+
+    # Model
+
+    @abstractmethod
+    def build_model(self) -> nn.Module:
+        """The model with random weights, on its device."""
+
+    @abstractmethod
+    def build_optimizer(self, model: nn.Module) -> Optimizer:
+        """The optimiser, with gradient clipping if that is wanted."""
+
+    @abstractmethod
+    def build_lr_scheduler(self, optimizer: Optimizer) -> LRScheduler:
+        """What changes the learning rate after each step."""
+
+    # Prediction
+
+    @property
+    @abstractmethod
+    def input_format(self) -> str:
+        """Order of the channels that the model takes, such as "RGB"."""
+
+    @abstractmethod
+    def test_augmentations(self) -> Sequence[T.Augmentation]:
+        """From an image to the model's input, in testing."""
+
+    @abstractmethod
+    def tta_mapper(self) -> DatasetMapperTTA:
+        """Makes the versions of an image for test-time augmentation.
+
+        Raises:
+            ValueError: if the config has none.
+        """
+
+    @property
+    @abstractmethod
+    def tta_enabled(self) -> bool:
+        """Whether the config itself asks for test-time augmentation in evaluation."""
+
+    # Classes
+
+    @property
+    def known_class_names(self) -> list[str]:
+        """Names of the classes that the model detects, empty if they are not known."""
+        if self.options.class_names:
+            return list(self.options.class_names)
+        return self._of_metadata(lambda metadata: metadata.get("thing_classes")) or []
+
+    @property
+    def class_names(self) -> list[str]:
+        """Names of the classes that the model detects; numbers if they are not known."""
+        return self.known_class_names or [str(i) for i in range(self.options.num_classes)]
+
+    @property
+    def category_ids(self) -> list[int]:
+        """Ids of the classes in the data set, as COCO's results name them.
+
+        They are read from the test data, if these are there, or known for registered data sets;
+        else they count from 1.
+        """
+        names = self.class_names
+        try:
+            categories = read_coco(self.options.test_json)["categories"]
+            found = sorted((x["id"], x["name"]) for x in categories)
+            if [name for _, name in found] == names:
+                return [id_ for id_, _ in found]
+        except (KeyError, OSError, TypeError, ValueError):  # other or no data are no error here
+            pass
+
+        def ids(metadata: Metadata) -> list[int] | None:
+            contiguous = metadata.get("thing_dataset_id_to_contiguous_id")
+            fits = contiguous and metadata.get("thing_classes") == names
+            return sorted(contiguous, key=contiguous.get) if fits else None
+
+        return self._of_metadata(ids) or list(range(1, len(names) + 1))
+
+    def _of_metadata(self, read: Callable[[Metadata], list | None]) -> list | None:
+        """What the first data set that tells it tells of its classes."""
+        names = [x for x in (*self.test_names, *self.train_names) if x in DatasetCatalog]
+        return next(filter(None, (read(MetadataCatalog.get(x)) for x in names)), None)

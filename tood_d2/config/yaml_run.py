@@ -1,0 +1,124 @@
+"""Runs of CfgNodes, Detectron2's YAML configs."""
+
+import os
+from collections.abc import Sequence
+from functools import reduce
+from typing import Any
+
+from torch import nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
+import detectron2.data.transforms as T
+from detectron2.config import CfgNode
+from detectron2.data import (
+    DatasetMapper,
+    build_detection_test_loader,
+    get_detection_dataset_dicts,
+)
+from detectron2.data.detection_utils import build_augmentation
+from detectron2.evaluation import DatasetEvaluator, verify_results
+from detectron2.modeling import DatasetMapperTTA, build_model
+from detectron2.solver import build_lr_scheduler, build_optimizer
+
+from ..data.loading import build_train_loader, get_training_dicts
+from ..data.loading.samples import NamedErrors
+from ..evaluation import IllustratedCOCOEvaluator
+from .options import keys_of
+from .run import Run
+
+
+class YamlRun(Run):
+    """A CfgNode with the keys of :func:`.add_tood_config`."""
+
+    cfg: CfgNode
+
+    @staticmethod
+    def key(option: str) -> str | None:
+        return keys_of(option).yaml
+
+    def get(self, key: str) -> Any:
+        return reduce(getattr, key.split("."), self.cfg)
+
+    @staticmethod
+    def _set(cfg: CfgNode, key: str, value: Any) -> None:
+        *folders, name = key.split(".")
+        setattr(reduce(getattr, folders, cfg), name, value)
+
+    def dump(self) -> str:
+        return self.cfg.dump()
+
+    # Data
+
+    @property
+    def train_names(self) -> list[str]:
+        return list(self.cfg.DATASETS.TRAIN)
+
+    @property
+    def test_names(self) -> list[str]:
+        return list(self.cfg.DATASETS.TEST)
+
+    def with_datasets(self, **names: str) -> "YamlRun":
+        cfg = self.cfg.clone()
+        for split, name in names.items():
+            cfg.DATASETS[split.upper()] = (name,)
+        return YamlRun(cfg, self.overridden)
+
+    def training_dicts(self) -> list[dict]:
+        return get_training_dicts(
+            self.cfg.DATASETS.TRAIN,
+            self.cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS,
+            num_classes=self.options.num_classes,
+        )
+
+    def test_dicts(self) -> list[dict]:
+        return get_detection_dataset_dicts(self.cfg.DATASETS.TEST, filter_empty=False)
+
+    def annotated_test_mapper(self) -> DatasetMapper:
+        return DatasetMapper(
+            is_train=True,
+            augmentations=self.test_augmentations(),
+            image_format=self.input_format,
+        )
+
+    def build_train_loader(self):
+        return build_train_loader(self.cfg, dataset=self.training_dicts())
+
+    def build_test_loader(self, name: str):
+        mapper = NamedErrors(DatasetMapper(self.cfg, is_train=False))
+        return build_detection_test_loader(self.cfg, name, mapper=mapper)
+
+    def build_evaluator(self, name: str, output_dir: str | None = None) -> DatasetEvaluator:
+        output_dir = output_dir or os.path.join(self.options.output_dir, "inference")
+        return IllustratedCOCOEvaluator(name, tasks=["bbox"], output_dir=output_dir)
+
+    def verify_results(self, results: dict) -> None:
+        if self.cfg.TEST.EXPECTED_RESULTS:
+            verify_results(self.cfg, results)
+
+    # Model
+
+    def build_model(self) -> nn.Module:
+        return build_model(self.cfg)
+
+    def build_optimizer(self, model: nn.Module) -> Optimizer:
+        return build_optimizer(self.cfg, model)
+
+    def build_lr_scheduler(self, optimizer: Optimizer) -> LRScheduler:
+        return build_lr_scheduler(self.cfg, optimizer)
+
+    # Prediction
+
+    @property
+    def input_format(self) -> str:
+        return self.cfg.INPUT.FORMAT
+
+    def test_augmentations(self) -> Sequence[T.Augmentation]:
+        return build_augmentation(self.cfg, is_train=False)
+
+    def tta_mapper(self) -> DatasetMapperTTA:
+        return DatasetMapperTTA(self.cfg)
+
+    @property
+    def tta_enabled(self) -> bool:
+        return self.cfg.TEST.AUG.ENABLED

@@ -1,0 +1,175 @@
+"""Detections drawn on image files, videos and what a camera sees."""
+
+import glob
+import itertools
+import logging
+import os
+from collections.abc import Iterable, Iterator, Sequence
+
+import cv2
+import numpy as np
+from PIL import Image
+from tqdm import tqdm
+
+from detectron2.data.detection_utils import read_image
+from detectron2.structures import Instances
+
+from ..evaluation import coco_results
+from .drawing import draw_detections
+from .predictor import ImagePredictor
+from .video import VideoReader, video_writer
+
+logger = logging.getLogger(__name__)
+
+IMAGE_EXTENSIONS = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
+WINDOW = "tood_d2: Esc ends"
+
+
+def find_images(inputs: Sequence[str]) -> list[str]:
+    """The files that arguments name: files, folders (their images) and globs.
+
+    Raises:
+        FileNotFoundError: names an argument without any file.
+    """
+    paths = []
+    for item in inputs:
+        if os.path.isdir(item):
+            found = sorted(
+                entry.path
+                for entry in os.scandir(item)
+                if entry.name.lower().endswith(IMAGE_EXTENSIONS) and not entry.name.startswith(".")
+            )
+        else:
+            found = [item] if os.path.isfile(item) else sorted(glob.glob(item, recursive=True))
+        if not found:
+            raise FileNotFoundError(f"{item}: no such image, or no image in it")
+        paths += found
+    return paths
+
+
+def output_paths(paths: Sequence[str], output: str) -> list[str]:
+    """A file in the output folder for each image, under its own name, numbered if that is taken.
+
+    Raises:
+        ValueError: if an image would be overwritten.
+    """
+    used, results = set(), []
+    for path in paths:
+        stem, extension = os.path.splitext(os.path.basename(path))
+        if extension.lower() not in (".jpg", ".jpeg", ".png"):
+            extension = ".png"
+        name, number = stem + extension, 1
+        while name in used:
+            name, number = f"{stem}_{number}{extension}", number + 1
+        used.add(name)
+        results.append(os.path.join(output, name))
+    inputs = {os.path.realpath(path) for path in paths}
+    if taken := [path for path in results if os.path.realpath(path) in inputs]:
+        raise ValueError(f"{taken[0]} is an input: give another folder as --output")
+    return results
+
+
+class Demo:
+    """Detects, selects, draws and collects.
+
+    Attributes:
+        results: detections so far, in the form of COCO's results.
+    """
+
+    def __init__(self, predictor: ImagePredictor, threshold: float, classes: Sequence[str] = ()):
+        """
+        Args:
+            predictor: an ``ImagePredictor``, or a ``SlicedPredictor``.
+            threshold: least score of a detection.
+            classes: names of those to keep, empty for all.
+
+        Raises:
+            ValueError: if the predictor does not know a class.
+        """
+        names = predictor.class_names
+        if unknown := [x for x in classes if x not in names]:
+            raise ValueError(f"--classes {' '.join(unknown)}: not known, only {', '.join(names)}")
+        self.predictor = predictor
+        self.threshold = threshold
+        self.classes = [names.index(x) for x in classes]
+        self.results: list[dict] = []
+
+    def draw_images(self, paths: Sequence[str], output: str, batch_size: int) -> int:
+        """Draws image files into a folder.
+
+        Returns:
+            How many could not be read.
+        """
+        num_skipped, outputs = 0, output_paths(paths, output)
+        with tqdm(total=len(paths), unit="image", disable=None) as progress:
+            for batch in _batches(zip(paths, outputs, strict=True), batch_size):
+                images, kept = [], []
+                for path, target in batch:
+                    try:
+                        images.append(read_image(path, format="RGB"))
+                        kept.append((path, target))
+                    except Exception as error:  # Pillow raises errors of many kinds
+                        logger.error(f"{path}: not readable, skipped ({error})")
+                        num_skipped += 1
+                found = self._detect(images, [os.path.basename(path) for path, _ in kept])
+                for (_, target), image, instances in zip(kept, images, found, strict=True):
+                    Image.fromarray(self._draw(image, instances)).save(target)
+                progress.update(len(batch))
+        num_images = len(paths) - num_skipped
+        print(f"{len(self.results)} detections in {num_images} images, drawn in {output}")
+        return num_skipped
+
+    def draw_video(self, path: str, output: str, batch_size: int) -> None:
+        """Draws a video file into a folder.
+
+        Raises:
+            ValueError: if the video would be overwritten.
+        """
+        stem = os.path.splitext(os.path.basename(path))[0]
+        target = os.path.join(output, f"{stem}.mp4")
+        if os.path.realpath(target) == os.path.realpath(path):
+            raise ValueError(f"{target} is the input: give another folder as --output")
+        video = VideoReader(path)
+        frames = enumerate(tqdm(video, total=len(video) or None, unit="frame", disable=None))
+        with video_writer(target, video.size, video.rate) as write:
+            for batch in _batches(frames, batch_size):
+                images = [frame for _, frame in batch]
+                found = self._detect(images, [f"{stem}_{number:06d}" for number, _ in batch])
+                for frame, instances in zip(images, found, strict=True):
+                    write(self._draw(frame, instances))
+        print(f"{len(self.results)} detections in {path}, drawn in {target}")
+
+    def show_camera(self, camera: int) -> None:
+        """Shows what a camera sees, with detections, until Esc is pressed."""
+        for number, frame in enumerate(VideoReader(camera)):
+            (instances,) = self._detect([frame], [f"camera{camera}_{number:06d}"])
+            cv2.imshow(WINDOW, self._draw(frame, instances)[:, :, ::-1])
+            if cv2.waitKey(1) == 27:
+                break
+        cv2.destroyAllWindows()
+
+    def _detect(self, images: list[np.ndarray], names: list[str]) -> list[Instances]:
+        """The selected detections of a batch of images (H, W, 3), RGB, named in the results."""
+        found = self.predictor.detect(images) if images else []
+        selected = [self._select(x) for x in found]
+        ids = self.predictor.category_ids
+        for name, instances in zip(names, selected, strict=True):
+            self.results += coco_results(instances, name, self.predictor.class_names, ids)
+        return selected
+
+    def _select(self, instances: Instances) -> Instances:
+        kept = instances.scores >= self.threshold
+        if self.classes:
+            kept &= sum(instances.pred_classes == x for x in self.classes).bool()
+        return instances[kept]
+
+    def _draw(self, image: np.ndarray, instances: Instances) -> np.ndarray:
+        """A picture (H, W, 3), RGB."""
+        return draw_detections(image, instances, self.predictor.class_names).get_image()
+
+
+def _batches(items: Iterable, size: int) -> Iterator[list]:
+    """Lists of so many items, the last one of what is left."""
+    iterator = iter(items)
+    while batch := list(itertools.islice(iterator, size)):
+        yield batch

@@ -1,0 +1,123 @@
+"""Pictures of objects as one or two detectors see them (Figures 1 and 4 of the paper)."""
+
+import os
+from collections.abc import Iterable
+from itertools import islice
+from typing import NamedTuple
+
+import numpy as np
+from torch import nn
+from tqdm import tqdm
+
+from detectron2.data import DatasetMapper
+from detectron2.data.detection_utils import convert_image_to_rgb
+
+from ..config import Run, register_datasets
+from ..inference import check_supported, dense_predictions, load_detector
+from .alignment_figures import ObjectView, anchor_generator_of, draw_object, view_object
+from .head_internals import draw_internals, head_internals
+
+
+class Detector(NamedTuple):
+    """A trained model and its test data."""
+
+    name: str
+    """Where its weights are from."""
+    model: nn.Module
+    records: dict[str, dict]
+    """Detectron2's description of each image, by its id."""
+    mapper: DatasetMapper
+    """Reads an image and its objects as the model takes them."""
+    class_names: list[str]
+
+
+def load_annotated(run: Run) -> Detector:
+    """The trained model of a run and its test data, with ground truth."""
+    run = register_datasets(run, needed=("test",))
+    records = {str(record["image_id"]): record for record in run.test_dicts()}
+    model = load_detector(run)
+    check_supported(model)
+    weights = run.options.init_checkpoint
+    return Detector(weights, model, records, run.annotated_test_mapper(), run.class_names)
+
+
+def num_objects(detector: Detector, image_id: str) -> int:
+    """Number of an image's objects as training would take them: without crowds and empty boxes."""
+    record = detector.records[image_id]
+    return len(detector.mapper(record)["instances"]) if record.get("annotations") else 0
+
+
+def choose_objects(
+    detector: Detector,
+    image_ids: list[str] | None,
+    indices: list[int] | None,
+    num_images: int,
+) -> dict[str, list[int]]:
+    """The objects to draw of each image.
+
+    Args:
+        detector: whose data are meant.
+        image_ids: of the images, by default of the first ``num_images`` with objects.
+        indices: of the objects in each of these images, by default all.
+        num_images: see ``image_ids``.
+
+    Raises:
+        ValueError: names an image or an object that does not exist.
+    """
+    if image_ids is None:
+        with_objects = (x for x in detector.records if num_objects(detector, x))
+        image_ids = list(islice(with_objects, num_images))
+    objects = {}
+    for image_id in image_ids:
+        if image_id not in detector.records:
+            raise ValueError(f"the data set has no image with the id {image_id}")
+        count = num_objects(detector, image_id)
+        for index in indices or ():
+            if not 0 <= index < count:
+                raise ValueError(f"image {image_id} has {count} objects, none with index {index}")
+        objects[image_id] = list(range(count)) if indices is None else indices
+    return objects
+
+
+def check_same_objects(first: Detector, second: Detector, image_ids: Iterable[str]) -> None:
+    """Raises a ValueError unless the detectors' data have the same objects in the images."""
+    if first.class_names != second.class_names:
+        raise ValueError(f"{first.name} and {second.name} differ in their classes")
+    for image_id in image_ids:
+        same = image_id in second.records and (
+            num_objects(first, image_id) == num_objects(second, image_id)
+        )
+        if not same:
+            raise ValueError(f"{first.name} and {second.name} differ in image {image_id}")
+
+
+def view_objects(
+    detector: Detector, image_id: str, indices: list[int]
+) -> tuple[dict, np.ndarray, list[ObjectView]]:
+    """The model's input with ground truth, the image in it (RGB), and views of its objects."""
+    sample = detector.mapper(detector.records[image_id])
+    image = convert_image_to_rgb(sample["image"].permute(1, 2, 0), detector.mapper.image_format)
+    (predictions,) = dense_predictions(detector.model, [sample])
+    generator, gt = anchor_generator_of(detector.model), sample["instances"]
+    return sample, image, [view_object(predictions, generator, gt, index) for index in indices]
+
+
+def draw_objects(
+    detectors: list[Detector], objects: dict[str, list[int]], output: str, internals: bool
+) -> None:
+    """Writes a picture of each object and, if asked to, one of each image's internals."""
+    names = [detector.name for detector in detectors]
+    for image_id, indices in tqdm(objects.items(), unit="image"):
+        samples, images, views = zip(
+            *(view_objects(detector, image_id, indices) for detector in detectors), strict=True
+        )
+        for index, *views_of_object in zip(indices, *views, strict=True):
+            cls = detectors[0].class_names[samples[0]["instances"].gt_classes[index]]
+            rows = list(zip(names, images, views_of_object, strict=True))
+            figure = draw_object(rows, f"{cls} (image {image_id}, object {index})")
+            figure.savefig(os.path.join(output, f"{image_id}_{index}.png"))
+        if internals:
+            figure = draw_internals(
+                images[0], views[0], head_internals(detectors[0].model, samples[0])
+            )
+            figure.savefig(os.path.join(output, f"{image_id}_internals.png"))
