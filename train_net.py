@@ -11,7 +11,8 @@ from detectron2.config import CfgNode
 from detectron2.engine import default_argument_parser, default_setup
 from detectron2.utils import comm
 from detectron2.utils.logger import setup_logger
-from tood_d2.checkpoint import fetch_weights, load_weights
+from tood_d2.checkpoint import fetch_weights, load_weights, weights_of
+from tood_d2.checkpoint.recovery import load_last_checkpoint
 from tood_d2.cli import launch
 from tood_d2.config import (
     build_model,
@@ -63,23 +64,25 @@ def main(args):
     register_datasets(cfg)
     if not args.eval_only:
         fit_schedule(cfg, lambda: count_training_images(cfg))
-        fix_seed(cfg, args.resume)
-        if not args.resume:
-            fetch_weights(cfg)
+        last = load_last_checkpoint(output_dir) if args.resume else None
+        fix_seed(cfg, last)
+        if last is None:
+            fetch_weights(*weights_of(cfg))
     if not lazy:
         cfg.freeze()
     default_setup(cfg, args)
 
     if args.eval_only:
-        model = load_weights(build_model(cfg), cfg, output_dir if args.resume else "")
+        model = load_weights(build_model(cfg), *weights_of(cfg), output_dir if args.resume else "")
         if args.optimize:
             model = optimize_for_inference(model, DTYPES[args.optimize])
         if args.tta or (not lazy and cfg.TEST.AUG.ENABLED):
             model = with_tta(model, cfg)
         return evaluate(cfg, model) if lazy else Trainer.test(cfg, model)
     if lazy:
-        return train(cfg, resume=args.resume)
+        return train(cfg, resume=args.resume, last=last)
     trainer = Trainer(cfg)
+    trainer.checkpointer.last = last
     trainer.resume_or_load(resume=args.resume)
     return trainer.train()
 

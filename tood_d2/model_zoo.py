@@ -8,7 +8,7 @@ from torch import nn
 
 from detectron2.config import CfgNode
 
-from .checkpoint import load_weights
+from .checkpoint import load_weights, weights_of
 from .config import build_model, load_config
 
 # In a checkout the configs lie beside the package, installed they lie inside.
@@ -73,5 +73,5 @@ def get(name: str, trained: bool = False, device: str | None = None) -> nn.Modul
     cfg = get_config(name, trained)
     model = build_model(cfg)
     if trained:
-        load_weights(model, cfg).train()
+        load_weights(model, *weights_of(cfg)).train()
     return model if device is None else model.to(device)

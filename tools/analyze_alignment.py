@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from detectron2.data import build_detection_test_loader
 from detectron2.utils.logger import setup_logger
-from tood_d2.checkpoint import load_weights
+from tood_d2.checkpoint import load_weights, weights_of
 from tood_d2.cli.arguments import add_overrides
 from tood_d2.cli.messages import short_errors
 from tood_d2.config import annotated_test_data, build_model, load_config
@@ -42,7 +42,7 @@ def load(config_file: str, opts: list[str]) -> tuple[nn.Module, Iterable[list[di
     records, mapper = annotated_test_data(cfg)
     model = build_model(cfg)
     check_supported(model)
-    load_weights(model, cfg)
+    load_weights(model, *weights_of(cfg))
     return model, build_detection_test_loader(records, mapper=mapper)
 
 

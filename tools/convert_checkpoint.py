@@ -21,8 +21,9 @@ from tood_d2.checkpoint import (
     convert_official_state_dict,
     convert_to_official_state_dict,
     convert_torchvision_state_dict,
-    load_class_names,
-    load_state_dict,
+    find_class_names,
+    find_state_dict,
+    read_checkpoint,
     save_weights,
 )
 from tood_d2.cli.messages import short_errors
@@ -61,8 +62,9 @@ def main() -> int:
     )
     args = parser.parse_args()
     with short_errors(f"{parser.prog}: {args.input}"):
-        path = PathManager.get_local_path(args.input)
-        state_dict, class_names = convert_to_tood(load_state_dict(path)), load_class_names(path)
+        checkpoint = read_checkpoint(PathManager.get_local_path(args.input))
+        state_dict = convert_to_tood(find_state_dict(checkpoint))
+        class_names = find_class_names(checkpoint)
         if args.config_file:
             model = build_model(load_config(args.config_file))
             model.load_state_dict(state_dict, strict=True)  # its error names the parameters

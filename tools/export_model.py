@@ -21,7 +21,7 @@ from tabulate import tabulate
 from torch import nn
 
 from detectron2.config import CfgNode
-from tood_d2.checkpoint import load_weights
+from tood_d2.checkpoint import load_weights, weights_of
 from tood_d2.cli.arguments import add_overrides
 from tood_d2.cli.messages import short_errors
 from tood_d2.config import (
@@ -122,7 +122,7 @@ def measure_ap(cfg: CfgNode | DictConfig, detectors: dict) -> dict[str, float]:
 def build(cfg: CfgNode | DictConfig, untrained: bool) -> nn.Module:
     """The model of a config in evaluation mode, with its trained weights unless told otherwise."""
     model = build_model(cfg).eval()
-    return model if untrained else load_weights(model, cfg)
+    return model if untrained else load_weights(model, *weights_of(cfg))
 
 
 def run(args: argparse.Namespace) -> int:

@@ -20,7 +20,7 @@ from detectron2.config import CfgNode
 from detectron2.data import DatasetMapper
 from detectron2.data.detection_utils import convert_image_to_rgb
 from detectron2.utils.logger import setup_logger
-from tood_d2.checkpoint import load_weights
+from tood_d2.checkpoint import load_weights, weights_of
 from tood_d2.cli.messages import short_errors
 from tood_d2.config import annotated_test_data, build_model, class_names, load_config
 from tood_d2.inference import check_supported, dense_predictions
@@ -56,7 +56,7 @@ def load(config_file: str, opts: list[str]) -> Detector:
     records, mapper = annotated_test_data(cfg)
     model = build_model(cfg)
     check_supported(model)
-    load_weights(model, cfg)
+    load_weights(model, *weights_of(cfg))
     records = {str(record["image_id"]): record for record in records}
     weights = cfg.MODEL.WEIGHTS if isinstance(cfg, CfgNode) else cfg.train.init_checkpoint
     return Detector(weights, model, records, mapper, class_names(cfg))

@@ -19,6 +19,7 @@ from detectron2.engine import DefaultTrainer, TrainerBase, create_ddp_model, def
 from detectron2.engine.hooks import PreciseBN
 from detectron2.utils.events import EventWriter
 
+from ..checkpoint.recovery import LastCheckpoint
 from ..checkpoint.training_checkpointer import TrainingCheckpointer
 from ..config.datasets import build_validation_loader, known_class_names
 from ..config.loading import build_model
@@ -107,13 +108,14 @@ class Trainer(DefaultTrainer):
             return super().train()
 
 
-def train(cfg: DictConfig, resume: bool = False) -> None:
+def train(cfg: DictConfig, resume: bool = False, last: LastCheckpoint | None = None) -> None:
     """Trains the model of a LazyConfig.
 
     Args:
         cfg: with ``model``, ``dataloader``, ``optimizer``, ``lr_multiplier`` and ``train`` as
             in Detectron2's ``tools/lazyconfig_train_net.py``.
         resume: go on from the last checkpoint in ``cfg.train.output_dir``, if there is one.
+        last: that checkpoint, if it has been read already.
     """
     options = TrainingOptions.from_config(cfg)
     # Before it holds the model, which would be written with all its weights.
@@ -137,6 +139,7 @@ def train(cfg: DictConfig, resume: bool = False) -> None:
             build_writers=lambda: build_writers(options, config),
         )
     )
+    checkpointer.last = last
     checkpointer.resume_or_load(cfg.train.init_checkpoint, resume=resume)
     start_iter = 0
     if resume and checkpointer.has_checkpoint():

@@ -11,7 +11,7 @@ from detectron2.config import CfgNode, instantiate
 from detectron2.data.detection_utils import build_augmentation
 from detectron2.structures import Instances
 
-from ..checkpoint.trained_weights import load_weights
+from ..checkpoint.trained_weights import load_weights, weights_of
 from ..config.datasets import category_ids, class_names
 from ..config.loading import build_model
 from .augmentation_of_config import with_tta
@@ -96,7 +96,7 @@ class Predictor(ImagePredictor):
             TypeError, ValueError: see :func:`optimize_for_inference`.
             ValueError: see :func:`with_tta`.
         """
-        model = load_weights(build_model(cfg), cfg)
+        model = load_weights(build_model(cfg), *weights_of(cfg))
         if optimize is not None:
             model = optimize_for_inference(model, optimize)
         if isinstance(cfg, CfgNode):

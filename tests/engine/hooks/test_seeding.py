@@ -6,13 +6,12 @@ import numpy as np
 import pytest
 import torch
 from omegaconf import OmegaConf
-from torch import nn
 
 from detectron2.config import get_cfg
 from detectron2.engine import HookBase
 from tood_d2 import add_tood_config
-from tood_d2.checkpoint.training_checkpointer import TrainingCheckpointer
-from tood_d2.engine.hooks.phase.seeding import SeedSteps, fix_seed
+from tood_d2.checkpoint.recovery import LastCheckpoint
+from tood_d2.engine.hooks.seeding import SeedSteps, fix_seed
 
 
 def lazy(folder, seed=-1):
@@ -35,39 +34,31 @@ def build(request, tmp_path):
     return lambda seed=-1: request.param(tmp_path, seed)
 
 
-@pytest.fixture
-def checkpoint(tmp_path):
-    """A checkpoint of a run with the seed 7."""
-    TrainingCheckpointer(nn.Linear(1, 1), str(tmp_path), [], seed=7).save("model_0000001")
-
-
 def test_a_seed_is_chosen(build):
     seeds = set()
     for _ in range(3):
         cfg = build()
-        fix_seed(cfg, resume=False)
+        fix_seed(cfg, None)
         seeds.add(seed_of(cfg))
     assert len(seeds) == 3 and min(seeds) >= 0
 
 
-def test_a_given_seed_stays(build, checkpoint):
+def test_a_given_seed_stays(build):
     cfg = build(seed=3)
-    fix_seed(cfg, resume=True)
+    fix_seed(cfg, LastCheckpoint("", {"seed": 7}))
     assert seed_of(cfg) == 3
 
 
-def test_a_resumed_run_keeps_its_seed(build, checkpoint):
+def test_a_resumed_run_keeps_its_seed(build):
     cfg = build()
-    fix_seed(cfg, resume=True)
+    fix_seed(cfg, LastCheckpoint("", {"seed": 7}))
     assert seed_of(cfg) == 7
-    cfg = build()
-    fix_seed(cfg, resume=False)
-    assert seed_of(cfg) != 7
 
 
-def test_there_may_be_nothing_to_resume(build):
+@pytest.mark.parametrize("content", [{}, {"seed": -1}, {"seed": "7"}])
+def test_a_checkpoint_may_have_no_seed(build, content):
     cfg = build()
-    fix_seed(cfg, resume=True)
+    fix_seed(cfg, LastCheckpoint("", content))
     assert seed_of(cfg) >= 0
 
 
