@@ -36,6 +36,7 @@ def main(args: Namespace):
     from detectron2.engine import default_setup
     from detectron2.utils import comm
     from tood_d2.checkpoint import fetch_weights
+    from tood_d2.checkpoint.recovery import load_last_checkpoint
     from tood_d2.cli.logs import setup_logging
     from tood_d2.config import fit_schedule, load_run, note_dump, register_datasets
     from tood_d2.engine import Trainer, with_seed
@@ -45,8 +46,9 @@ def main(args: Namespace):
     setup_logging(run.options.output_dir, comm.get_rank())
     run = register_datasets(run, needed=("test",) if args.eval_only else ("train", "test"))
     if not args.eval_only:
-        run = with_seed(fit_schedule(run), args.resume)
-        if not args.resume:
+        last = load_last_checkpoint(run.options.output_dir) if args.resume else None
+        run = with_seed(fit_schedule(run), last)
+        if last is None:
             fetch_weights(run.options.init_checkpoint, run.key("init_checkpoint"))
     default_setup(run.cfg, args)
     note_dump(run)
@@ -57,6 +59,7 @@ def main(args: Namespace):
         model = load_detector(run, optimize=args.optimize, tta=tta, resume_dir=resume_dir)
         return Trainer.test(run.cfg, model)
     trainer = Trainer(run.cfg)
+    trainer.checkpointer.last = last
     trainer.resume_or_load(resume=args.resume)
     return trainer.train()
 

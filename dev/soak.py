@@ -194,7 +194,7 @@ def _checkpointer(folder: Path, number: int) -> TrainingCheckpointer:
     model = nn.Linear(WIDTH, WIDTH)
     for parameter in model.parameters():
         nn.init.constant_(parameter, number)
-    return TrainingCheckpointer(model, str(folder), [], state=_State(number))
+    return TrainingCheckpointer(model, str(folder), [], trainer=_State(number))
 
 
 def _name(number: int) -> str:
@@ -214,7 +214,7 @@ def _resumed_number(folder: Path) -> int:
     checkpointer = _checkpointer(folder, -1)
     iteration = checkpointer.resume_or_load("", resume=True).get("iteration", -1)
     values = {float(x) for p in checkpointer.model.parameters() for x in p.detach().aminmax()}
-    if {*values, checkpointer.checkpointables["state"].number} != {iteration}:
+    if {*values, checkpointer.checkpointables["trainer"].number} != {iteration}:
         raise ValueError(f"iteration {iteration} has the weights {values}")
     return iteration
 

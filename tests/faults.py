@@ -102,6 +102,11 @@ def _damaged_run(case: Case) -> Command:
     return case.train(flags=["--resume"])
 
 
+def _resume_weights(case: Case) -> Command:
+    case.file("out/model_final.pth", Path(small_weights()).read_bytes())
+    return case.train(flags=["--resume"])
+
+
 def _truncated_weights(case: Case) -> Command:
     content = Path(small_weights()).read_bytes()
     return case.evaluate(case.file("short.pth", content[: len(content) // 2]))
@@ -402,6 +407,12 @@ CHECKPOINTS = [
         ("truncated", _truncated_weights, "short.pth"),
         ("hostile .pth", lambda case: _hostile_weights(case, "evil.pth"), "evil.pth"),
         ("hostile .pkl", lambda case: _hostile_weights(case, "evil.pkl"), "evil.pkl"),
+        (
+            "weights alone to resume",
+            _resume_weights,
+            "model_final.pth",
+            "lacks the state of training",
+        ),
         ("all damaged", _damaged_run, "model_0000003.pth", "model_0000001.pth", "damaged"),
         (
             "unknown name",

@@ -30,12 +30,17 @@ def parse_args() -> argparse.Namespace:
 
 def run(args: argparse.Namespace) -> None:
     from detectron2.utils.file_io import PathManager
-    from tood_d2.checkpoint import convert_to_official_state_dict, load_class_names, load_state_dict
+    from tood_d2.checkpoint import (
+        convert_to_official_state_dict,
+        find_class_names,
+        find_state_dict,
+        read_checkpoint,
+    )
     from tood_d2.checkpoint.converting import recognize, save_converted
     from tood_d2.config import load_run
 
-    path = PathManager.get_local_path(args.input)
-    state_dict, class_names = recognize(load_state_dict(path)), load_class_names(path)
+    checkpoint = read_checkpoint(PathManager.get_local_path(args.input))
+    state_dict, class_names = recognize(find_state_dict(checkpoint)), find_class_names(checkpoint)
     if args.config_file:
         model = load_run(args.config_file).build_model()
         model.load_state_dict(state_dict, strict=True)  # its error names the parameters

@@ -60,7 +60,9 @@ def test_errors_of_others_stay_what_they_are(path):
         raise RuntimeError("shapes")
 
 
-def test_what_a_killed_process_leaves_is_removed(path):
+def test_what_a_killed_process_leaves_is_removed(tmp_path):
+    path = tmp_path / "model_0000009.pth"
+    path.write_text("old")
     pid = os.fork()
     if pid == 0:
         with atomic_write(str(path)) as file:
@@ -68,8 +70,16 @@ def test_what_a_killed_process_leaves_is_removed(path):
             file.flush()
             os.kill(os.getpid(), signal.SIGKILL)
     os.waitpid(pid, 0)
-    assert path.read_text() == "old"
-    (path.parent / "notes.tmp").write_text("somebody else's")
-    assert len(os.listdir(path.parent)) == 3
-    remove_unfinished(str(path.parent))
-    assert sorted(os.listdir(path.parent)) == ["file.pth", "notes.tmp"]
+    assert path.read_text() == "old" and len(os.listdir(tmp_path)) == 2
+    remove_unfinished(str(tmp_path))
+    assert os.listdir(tmp_path) == ["model_0000009.pth"]
+
+
+def test_only_files_of_a_run_are_removed(tmp_path):
+    unfinished = ["last_checkpoint.7.tmp", "model_best.pth.12.tmp", "nonfinite_3_rank0.pth.1.tmp"]
+    others = ["my_notes.2024.tmp", "model_best.pth.tmp", "model_best.pth.old.tmp", "a.pth.7.tmp"]
+    for name in unfinished + others:
+        (tmp_path / name).touch()
+    remove_unfinished(str(tmp_path))
+    assert sorted(os.listdir(tmp_path)) == sorted(others)
+    remove_unfinished(str(tmp_path / "nowhere"))

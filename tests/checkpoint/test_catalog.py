@@ -1,15 +1,27 @@
 """Weights by name, with files of our own in place of the downloads."""
 
 import hashlib
+from urllib.error import URLError
 
 import pytest
 import torch
 import torchvision
+from iopath.common.file_io import HTTPURLHandler
+from torch import nn
 
 from detectron2.utils.file_io import PathManager
-from tood_d2.checkpoint import catalog, convert_to_official_state_dict
-from tood_d2.checkpoint.trained_weights import load_trained_weights
+from tood_d2.checkpoint import (
+    OFFICIAL_MODELS,
+    TRAINED_MODELS,
+    catalog,
+    convert_to_official_state_dict,
+    convert_torchvision_state_dict,
+    fetch_weights,
+    load_weights,
+)
 from tood_d2.modeling import build_fpn, build_resnet
+
+MODEL = "tood_R_50_FPN_1x"
 
 
 @pytest.fixture(autouse=True)
@@ -25,6 +37,14 @@ def model(tiny_tood):
 
 
 @pytest.fixture
+def no_network(monkeypatch):
+    def fail(*_, **__):
+        raise URLError("no route to host")
+
+    monkeypatch.setattr(HTTPURLHandler, "_get_local_path", fail)
+
+
+@pytest.fixture
 def publish(tmp_path, monkeypatch):
     """Puts weights where the catalog looks for those of the R-50 model."""
 
@@ -33,7 +53,7 @@ def publish(tmp_path, monkeypatch):
         torch.save({"meta": {"epoch": 12}, "state_dict": state_dict}, file)
         digest = digest or hashlib.sha256(file.read_bytes()).hexdigest()[:8]
         file = file.rename(tmp_path / f"original-{digest}.pth")
-        monkeypatch.setitem(catalog.TRAINED_MODELS, "tood_R_50_FPN_1x", str(file))
+        monkeypatch.setitem(TRAINED_MODELS, MODEL, str(file))
         return file
 
     return _publish
@@ -43,51 +63,58 @@ def publish(tmp_path, monkeypatch):
 def test_trained_models_are_converted_and_cached(model, publish, cache, style):
     expected = {name: torch.randn_like(x) for name, x in model.state_dict().items()}
     original = publish(convert_to_official_state_dict(expected, style))
-    load_trained_weights(model, "tood://tood_R_50_FPN_1x", key="weights")
+    load_weights(model, f"tood://{MODEL}", key="weights")
     for name, tensor in model.state_dict().items():
         assert torch.equal(tensor, expected[name])
     original.unlink()  # from now on from the cache
-    load_trained_weights(model, "tood://tood_R_50_FPN_1x", key="weights")
-    assert [path.name for path in cache.rglob("*.pth")] == ["tood_R_50_FPN_1x.pth"]
+    load_weights(model, f"tood://{MODEL}", key="weights")
+    assert [path.name for path in cache.rglob("*.pth")] == [f"{MODEL}.pth"]
 
 
 def test_a_damaged_download_is_removed(model, publish, cache):
     original = publish(convert_to_official_state_dict(model.state_dict()), digest="00000000")
     with pytest.raises(ValueError, match="damaged"):
-        PathManager.get_local_path("tood://tood_R_50_FPN_1x")
+        PathManager.get_local_path(f"tood://{MODEL}")
     assert not original.exists()
     assert not list(cache.rglob("*.pth"))
 
 
+def test_addresses_of_trained_models():
+    folder = "https://download.openmmlab.com/mmdetection/v2.0/tood/tood_r50_fpn_1x_coco"
+    file = "tood_r50_fpn_1x_coco_20211210_103425-20e20746.pth"
+    assert TRAINED_MODELS[MODEL] == f"{folder}/{file}"
+    assert all(x.startswith("https://drive.google.com/") for x in OFFICIAL_MODELS.values())
+
+
 @pytest.mark.parametrize(
-    ("handler", "kind", "name", "url"),
+    ("path", "url"),
     [
+        (f"tood://{MODEL}", TRAINED_MODELS[MODEL]),
         (
-            catalog._TrainedModels(),
-            "tood",
-            "tood_R_50_FPN_1x",
-            catalog.TRAINED_MODELS["tood_R_50_FPN_1x"],
-        ),
-        (
-            catalog._TorchvisionBackbones(),
-            "torchvision",
-            "resnet101",
+            "torchvision://resnet101",
             torchvision.models.ResNet101_Weights.IMAGENET1K_V1.url,
         ),
     ],
 )
-def test_no_network(monkeypatch, cache, handler, kind, name, url):
-    def fail(url, **_):
-        raise OSError("no route to host")
-
-    monkeypatch.setattr(catalog.PathManager, "get_local_path", fail)
+def test_without_a_network_the_message_says_what_to_fetch(no_network, cache, path, url):
     with pytest.raises(FileNotFoundError) as info:
-        handler._get_local_path(f"{kind}://{name}")
+        fetch_weights(path, "train.init_checkpoint")
     message = str(info.value)
-    assert "no route to host" in message
-    assert url in message
-    target = cache / "tood_d2" / kind / f"{name}.pth"
+    assert message.startswith(f"{path} (train.init_checkpoint): ") and "no route to host" in message
+    target = f"{cache}/tood_d2/{path.replace('://', '/')}.pth"
+    assert f"Fetch {url} by hand" in message
     assert f"tools/convert_checkpoint.py DOWNLOADED_FILE {target}" in message
+
+
+def test_without_a_network_other_addresses_are_explained_too(no_network):
+    path = "detectron2://ImageNetPretrained/torchvision/R-50.pkl"
+    with pytest.raises(OSError) as info:
+        fetch_weights(path, "MODEL.WEIGHTS")
+    assert str(info.value).startswith(f"{path} (MODEL.WEIGHTS) cannot be downloaded: ")
+    url = "https://dl.fbaipublicfiles.com/detectron2/ImageNetPretrained/torchvision/R-50.pkl"
+    assert f"Download {url} where" in str(info.value)
+    with pytest.raises(OSError, match=r"https://x\.org/a\.pth \(k\) cannot be downloaded"):
+        load_weights(nn.Linear(1, 1), "https://x.org/a.pth", "k")
 
 
 def test_weights_that_only_people_can_download():
@@ -95,37 +122,27 @@ def test_weights_that_only_people_can_download():
         PathManager.get_local_path("tood://tood_X_101_64x4d_DCN_FPN_2x")
 
 
-def test_no_such_weights():
+def test_unknown_names_are_refused():
     with pytest.raises(ValueError, match="'tood_R_18'.*tood_R_50_FPN_1x"):
         PathManager.get_local_path("tood://tood_R_18")
     with pytest.raises(ValueError, match="'resnet7'"):
         PathManager.get_local_path("torchvision://resnet7")
 
 
-@pytest.mark.parametrize(
-    ("name", "options"),
-    [
-        ("resnet18", {"depth": 18}),
-        ("resnet50", {"depth": 50}),
-        ("resnext101_64x4d", {"depth": 101, "num_groups": 64, "width_per_group": 4}),
-    ],
-)
-def test_torchvision_backbones(name, options, tmp_path, monkeypatch):
-    torch.manual_seed(1)
-    original = torchvision.models.get_model(name).eval()
+def test_torchvision_backbones_compute_the_same(tmp_path):
+    original = torchvision.models.resnet18().eval()
     for module in original.modules():
-        if isinstance(module, torch.nn.BatchNorm2d):
+        if isinstance(module, nn.BatchNorm2d):
             module.running_mean.normal_()
             module.running_var.uniform_(0.5, 1.5)
     torch.save(original.state_dict(), tmp_path / "weights.pth")
-    url = str(tmp_path / "weights.pth")
-    monkeypatch.setattr(catalog._TorchvisionBackbones, "find_url", lambda *_: (url, True))
-    path = PathManager.get_local_path(f"torchvision://{name}")
+    handler = catalog._ConvertedWeights(
+        "x://", lambda name: str(tmp_path / "weights.pth"), convert_torchvision_state_dict
+    )
+    weights = torch.load(handler._get_local_path("x://resnet18"), weights_only=True)["model"]
 
-    backbone = build_fpn(build_resnet(**options)).eval()
-    weights = torch.load(path, weights_only=True)["model"]
-    body = {k.removeprefix("backbone.bottom_up."): v for k, v in weights.items()}
-    backbone.bottom_up.load_state_dict(body, strict=True)
+    backbone = build_fpn(build_resnet(depth=18)).eval()
+    load_body(backbone, weights)
     image = torch.randn(1, 3, 64, 64)
     with torch.no_grad():
         x = original.maxpool(original.relu(original.bn1(original.conv1(image))))
@@ -133,3 +150,22 @@ def test_torchvision_backbones(name, options, tmp_path, monkeypatch):
             x = getattr(original, stage)(x)
         ours = backbone.bottom_up(image)["res5"]
     assert torch.allclose(ours, x, rtol=1e-4, atol=1e-4 * x.abs().max())
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("resnet50", {"depth": 50}),
+        ("resnext101_64x4d", {"depth": 101, "num_groups": 64, "width_per_group": 4}),
+    ],
+)
+def test_names_and_shapes_of_torchvision_backbones(name, options):
+    with torch.device("meta"):
+        original = torchvision.models.get_model(name)
+        backbone = build_fpn(build_resnet(**options))
+    load_body(backbone, convert_torchvision_state_dict(original.state_dict()))
+
+
+def load_body(backbone, weights):
+    body = {k.removeprefix("backbone.bottom_up."): x for k, x in weights.items()}
+    backbone.bottom_up.load_state_dict(body, strict=True)

@@ -1,25 +1,36 @@
 """Which checkpoint a run is resumed from."""
 
+import zipfile
+
 import pytest
 import torch
 
-from tood_d2.checkpoint.recovery import (
-    is_whole,
-    periodic_checkpoints,
-    recover_checkpoint,
-    saved_seed,
-)
+from detectron2.utils import comm
+from tood_d2.checkpoint.recovery import load_last_checkpoint, periodic_checkpoints
 
 
 @pytest.fixture
 def folder(tmp_path):
     """Three checkpoints, of which ``last_checkpoint`` names the newest."""
     for iteration in (4, 9, 14):
-        content = {"model": {"weight": torch.full((1000,), iteration)}, "seed": iteration}
-        torch.save(content, tmp_path / f"model_{iteration:07d}.pth")
+        save(tmp_path / f"model_{iteration:07d}.pth", iteration)
     (tmp_path / "last_checkpoint").write_text("model_0000014.pth")
     torch.save({"model": {}}, tmp_path / "model_best.pth")
     return tmp_path
+
+
+def save(path, iteration):
+    weights = {"weight": torch.full((1000,), iteration)}
+    torch.save({"model": weights, "trainer": {"iteration": iteration}}, path)
+
+
+def found(folder):
+    """Name and iteration of the last checkpoint; ``last_checkpoint`` has to name it."""
+    path, content = load_last_checkpoint(str(folder))
+    assert path == str(folder / (folder / "last_checkpoint").read_text())
+    iteration = content["trainer"]["iteration"]
+    assert (content["model"]["weight"] == iteration).all()
+    return path.removeprefix(f"{folder}/"), iteration
 
 
 def truncate(path):
@@ -39,60 +50,92 @@ def test_periodic_checkpoints_come_in_order(folder):
     assert periodic_checkpoints(str(folder / "no")) == []
 
 
-def test_the_one_that_is_named(folder, log):
-    assert recover_checkpoint(str(folder)) == f"{folder}/model_0000014.pth"
+def test_the_one_that_is_named_is_taken(folder, log):
+    assert found(folder) == ("model_0000014.pth", 14)
     assert not log.records
 
 
-@pytest.mark.parametrize("damage", [truncate, flip_a_bit])
-def test_a_damaged_one_gives_way_to_the_one_before(folder, damage, log):
-    damage(folder / "model_0000014.pth")
-    assert not is_whole(str(folder / "model_0000014.pth"))
-    assert recover_checkpoint(str(folder)) == f"{folder}/model_0000009.pth"
-    assert (folder / "last_checkpoint").read_text() == "model_0000009.pth"
-    assert f"Damaged: {folder}/model_0000014.pth. Taking {folder}/model_0000009.pth" in log.text
+def weights_alone(path):
+    torch.save({"model": {"weight": torch.ones(1)}}, path)
+
+
+def another_project(path):
+    torch.save({"state_dict": {"weight": torch.ones(1)}, "optimizer": {}}, path)
+
+
+def folder_of_that_name(path):
+    path.unlink()
+    path.mkdir()
+
+
+def archive(path):
+    with zipfile.ZipFile(path, "w") as file:
+        file.writestr("a.txt", "a")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "reason"),
+    [
+        (truncate, "damaged"),
+        (flip_a_bit, "damaged"),
+        (archive, "no checkpoint"),
+        (weights_alone, "lacks the state of training"),
+        (another_project, "lacks the state of training"),
+        (folder_of_that_name, "Is a directory"),
+        (lambda path: path.unlink(), "No such file"),
+    ],
+)
+def test_an_unusable_one_gives_way_to_the_one_before(folder, spoil, reason, log):
+    spoil(folder / "model_0000014.pth")
+    assert found(folder) == ("model_0000009.pth", 9)
+    assert f"Not resumed from {folder}/model_0000014.pth: " in log.text
+    assert reason in log.text and f"Taking {folder}/model_0000009.pth" in log.text
 
 
 @pytest.mark.parametrize("content", [None, b"", b"\xff\xfe", b"model_0000099.pth"])
-def test_without_a_name_that_helps(folder, content):
+def test_without_a_name_that_helps_the_newest_is_taken(folder, content):
     (folder / "last_checkpoint").unlink()
     if content is not None:
         (folder / "last_checkpoint").write_bytes(content)
-    assert recover_checkpoint(str(folder)) == f"{folder}/model_0000014.pth"
-    assert (folder / "last_checkpoint").read_text() == "model_0000014.pth"
+    assert found(folder) == ("model_0000014.pth", 14)
 
 
 def test_checkpoints_of_an_earlier_run_are_no_substitute(folder):
     (folder / "last_checkpoint").write_text("model_0000009.pth")
     truncate(folder / "model_0000009.pth")
-    assert recover_checkpoint(str(folder)) == f"{folder}/model_0000004.pth"
+    assert found(folder) == ("model_0000004.pth", 4)
 
 
-def test_a_complete_run(folder):
-    torch.save({"model": {}}, folder / "model_final.pth")
+def test_the_final_checkpoint_is_the_last(folder):
+    save(folder / "model_final.pth", 19)
     (folder / "last_checkpoint").write_text("model_final.pth")
-    assert recover_checkpoint(str(folder)) == f"{folder}/model_final.pth"
+    assert found(folder) == ("model_final.pth", 19)
     truncate(folder / "model_final.pth")
-    assert recover_checkpoint(str(folder)) == f"{folder}/model_0000014.pth"
+    assert found(folder) == ("model_0000014.pth", 14)
 
 
 def test_a_name_does_not_lead_out_of_the_folder(folder):
     (folder / "last_checkpoint").write_text("../../other/model_0000014.pth")
-    assert recover_checkpoint(str(folder)) == f"{folder}/model_0000014.pth"
+    assert load_last_checkpoint(str(folder)).path == f"{folder}/model_0000014.pth"
 
 
-def test_all_damaged(folder):
-    for path in folder.glob("model_00*.pth"):
-        truncate(path)
-    with pytest.raises(ValueError, match="damaged checkpoints: .*14.pth, .*09.pth, .*04.pth"):
-        recover_checkpoint(str(folder))
+def test_if_all_are_unusable_the_message_says_what_to_do(folder):
+    for i, spoil in ((4, truncate), (9, weights_alone), (14, archive)):
+        spoil(folder / f"model_{i:07d}.pth")
+    with pytest.raises(ValueError) as info:
+        load_last_checkpoint(str(folder))
+    message = str(info.value)
+    assert "14.pth: no checkpoint" in message and "09.pth: lacks the state of training" in message
+    assert "To start anew, remove" in message and "train.init_checkpoint" in message
 
 
 def test_no_checkpoint(tmp_path):
-    assert recover_checkpoint(str(tmp_path)) == ""
-    assert recover_checkpoint(str(tmp_path / "no")) == ""
+    assert load_last_checkpoint(str(tmp_path)) is None
+    assert load_last_checkpoint(str(tmp_path / "no")) is None
 
 
-def test_the_seed(folder):
-    assert saved_seed(f"{folder}/model_0000009.pth") == 9
-    assert saved_seed(f"{folder}/model_best.pth") is None
+def test_all_processes_have_to_find_the_file(folder, monkeypatch):
+    gathered = iter([[f"{folder}/model_0000014.pth", ""], [True, False]])
+    monkeypatch.setattr(comm, "all_gather", lambda _: next(gathered))
+    with pytest.raises(FileNotFoundError, match="folder that all machines share"):
+        load_last_checkpoint(str(folder))

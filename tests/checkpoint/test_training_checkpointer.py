@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 from detectron2.checkpoint import DetectionCheckpointer
+from tood_d2.checkpoint.recovery import load_last_checkpoint
 from tood_d2.checkpoint.training_checkpointer import TrainingCheckpointer, WeightsCheckpointer
 
 SAVED = 10.0  # cls_logits of class i are 10 + i, those of body are 10
@@ -126,3 +127,36 @@ def test_resuming_ignores_other_weights(tmp_path):
     assert checkpointer.get_checkpoint_file() == str(tmp_path / "model_0000001.pth")
     saved = torch.load(tmp_path / "model_best.pth", weights_only=True)
     assert saved["class_names"] == ["cat", "dog"]
+
+
+class State:
+    """Part of a checkpoint beside the model."""
+
+    def state_dict(self):
+        return {"iteration": 3}
+
+    def load_state_dict(self, state):
+        self.state = state
+
+
+def test_a_checkpoint_is_resumed_without_being_read_again(tmp_path):
+    saved = Net(2)
+    nn.init.constant_(saved.body.weight, SAVED)
+    TrainingCheckpointer(saved, str(tmp_path), [], 5, trainer=State()).save("model_0000003")
+    net, state = Net(2), State()
+    checkpointer = TrainingCheckpointer(net, str(tmp_path), [], trainer=state)
+    checkpointer.last = last = load_last_checkpoint(str(tmp_path))
+    (tmp_path / "model_0000003.pth").write_bytes(b"not read")
+    assert checkpointer.resume_or_load("", resume=True)["seed"] == 5
+    assert state.state == {"iteration": 3} and (net.body.weight == SAVED).all()
+    assert checkpointer.last is None and "model" not in last.content  # takes no memory any more
+
+
+def test_without_a_checkpoint_to_resume_training_starts_from_weights(tmp_path):
+    saved = Net(2)
+    nn.init.constant_(saved.body.weight, SAVED)
+    DetectionCheckpointer(saved, str(tmp_path)).save("weights")
+    net, state = Net(2), State()
+    checkpointer = TrainingCheckpointer(net, str(tmp_path / "run"), [], trainer=state)
+    checkpointer.resume_or_load(str(tmp_path / "weights.pth"), resume=True)
+    assert (net.body.weight == SAVED).all() and not hasattr(state, "state")

@@ -11,6 +11,7 @@ from torch import nn
 from detectron2.config import get_cfg
 from detectron2.engine import HookBase
 from tood_d2 import add_tood_config
+from tood_d2.checkpoint.recovery import load_last_checkpoint
 from tood_d2.checkpoint.training_checkpointer import TrainingCheckpointer
 from tood_d2.config import as_run
 from tood_d2.engine.seeding import SeedSteps, with_seed
@@ -32,7 +33,8 @@ def seed_of(request, tmp_path):
     """The seed of a run, from that of its config."""
 
     def _seed_of(resume, seed=-1):
-        return with_seed(as_run(request.param(tmp_path, seed)), resume).options.seed
+        last = load_last_checkpoint(str(tmp_path)) if resume else None
+        return with_seed(as_run(request.param(tmp_path, seed)), last).options.seed
 
     return _seed_of
 

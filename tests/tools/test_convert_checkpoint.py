@@ -5,7 +5,12 @@ import pytest
 import torch
 import torchvision
 
-from tood_d2.checkpoint import convert_to_official_state_dict, load_class_names, load_state_dict
+from tood_d2.checkpoint import (
+    convert_to_official_state_dict,
+    find_class_names,
+    find_state_dict,
+    read_checkpoint,
+)
 from tood_d2.config import build_model, load_config
 
 CONFIG = str(Path(__file__).resolve().parents[2] / "configs" / "tood_R_18_FPN_small.py")
@@ -41,9 +46,9 @@ def test_official_weights_and_back(run, weights):
     meta = {"CLASSES": ("cat", "dog")}
     torch.save({"meta": meta, "state_dict": official}, "official.pth")
     assert run("official.pth", "sub/tood.pth") == 0
-    assert load_class_names("sub/tood.pth") == ["cat", "dog"]
+    assert find_class_names(read_checkpoint("sub/tood.pth")) == ["cat", "dog"]
     assert run("sub/tood.pth", "back.pth", "--to", "official") == 0
-    assert load_class_names("back.pth") == ["cat", "dog"]
+    assert find_class_names(read_checkpoint("back.pth")) == ["cat", "dog"]
     back = torch.load("back.pth", weights_only=True)["state_dict"]
     assert back.keys() == official.keys()
     assert all(torch.equal(back[name], tensor) for name, tensor in official.items())
@@ -53,9 +58,11 @@ def test_safetensors(run, weights):
     pytest.importorskip("safetensors")
     torch.save(weights, "tood.pth")
     assert run("tood.pth", "mmdet.safetensors", "--to", "mmdet") == 0
-    assert "bbox_head.cls_decomp.layer_attention.0.weight" in load_state_dict("mmdet.safetensors")
+    assert "bbox_head.cls_decomp.layer_attention.0.weight" in find_state_dict(
+        read_checkpoint("mmdet.safetensors")
+    )
     assert run("mmdet.safetensors", "again.safetensors") == 0
-    again = load_state_dict("again.safetensors")
+    again = find_state_dict(read_checkpoint("again.safetensors"))
     assert again.keys() == weights.keys()
     assert all(torch.equal(again[name], tensor) for name, tensor in weights.items())
 
@@ -63,7 +70,7 @@ def test_safetensors(run, weights):
 def test_torchvision_weights(run):
     torch.save(torchvision.models.resnet18().state_dict(), "resnet18.pth")
     assert run("resnet18.pth", "backbone.pth") == 0
-    names = load_state_dict("backbone.pth").keys()
+    names = find_state_dict(read_checkpoint("backbone.pth")).keys()
     assert "backbone.bottom_up.res5.1.conv2.norm.running_var" in names
     assert not any(".fc." in name for name in names)
 

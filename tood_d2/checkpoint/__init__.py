@@ -1,12 +1,11 @@
-from .catalog import OFFICIAL_MODELS, TRAINED_MODELS, save_weights
+from .catalog import OFFICIAL_MODELS, TRAINED_MODELS
 from .checkpointer import SafeCheckpointer
-from .file import load_class_names, load_state_dict, read_checkpoint
+from .file import find_class_names, find_state_dict, read_checkpoint, save_weights
 from .official import (
     convert_official_state_dict,
     convert_to_official_state_dict,
-    load_official_checkpoint,
+    convert_torchvision_state_dict,
 )
-from .torchvision import convert_torchvision_state_dict
 from .trained_weights import fetch_weights, load_weights
 
 __all__ = [
@@ -17,9 +16,8 @@ __all__ = [
     "convert_to_official_state_dict",
     "convert_torchvision_state_dict",
     "fetch_weights",
-    "load_class_names",
-    "load_official_checkpoint",
-    "load_state_dict",
+    "find_class_names",
+    "find_state_dict",
     "load_weights",
     "read_checkpoint",
     "save_weights",

@@ -1,10 +1,12 @@
 """Files that are written whole or not at all."""
 
 import contextlib
-import glob
 import os
+import re
 from collections.abc import Iterator
 from typing import IO
+
+_UNFINISHED = re.compile(r"(last_checkpoint|(model|nonfinite)_\w+\.pth)\.\d+\.tmp")
 
 
 @contextlib.contextmanager
@@ -43,9 +45,10 @@ def atomic_write(path: str, mode: str = "wb") -> Iterator[IO]:
 
 
 def remove_unfinished(folder: str) -> None:
-    """Removes what killed processes left behind in a folder that nobody else writes to."""
-    for path in glob.glob(os.path.join(glob.escape(folder), "*.[0-9]*.tmp")):
-        os.remove(path)
+    """Removes what killed processes left of a run's files; nobody else may write to the folder."""
+    for name in os.listdir(folder) if os.path.isdir(folder) else []:
+        if _UNFINISHED.fullmatch(name):
+            os.remove(os.path.join(folder, name))
 
 
 def _sync_folder(folder: str) -> None:

@@ -1,11 +1,8 @@
 """Detectron2's checkpointer for files from strangers."""
 
-import numpy as np
-from torch import Tensor
-
 from detectron2.checkpoint import DetectionCheckpointer
 
-from .file import read_checkpoint
+from .file import check_state_dict, read_checkpoint
 
 
 class SafeCheckpointer(DetectionCheckpointer):
@@ -13,6 +10,9 @@ class SafeCheckpointer(DetectionCheckpointer):
 
     Files are refused with a ``ValueError`` that names them.
     """
+
+    incompatible = None
+    """What did not fit when weights were last loaded, see ``Checkpointer._load_model``."""
 
     def _load_file(self, filename: str) -> dict:
         try:
@@ -22,7 +22,7 @@ class SafeCheckpointer(DetectionCheckpointer):
                 checkpoint = _from_pycls(read_checkpoint(filename))
             else:
                 checkpoint = super()._load_file(filename)
-            _checked(checkpoint["model"])
+            check_state_dict(checkpoint["model"])
         except ValueError as error:
             raise ValueError(f"{filename}: {error}") from error
         return checkpoint
@@ -30,28 +30,25 @@ class SafeCheckpointer(DetectionCheckpointer):
     def _torch_load(self, filename: str) -> dict:
         return read_checkpoint(filename)
 
+    def _load_model(self, checkpoint: dict):
+        self.incompatible = super()._load_model(checkpoint)
+        return self.incompatible
+
 
 def _from_pickle(content: dict) -> dict:
     if "model" in content and "__author__" in content:  # Detectron2's zoo
         return content
     # Caffe2's and Detectron's, whose detectors have "blobs".
-    blobs = _checked(content.get("blobs", content))
-    blobs = {name: x for name, x in blobs.items() if not name.endswith("_momentum")}
-    return {"model": blobs, "__author__": "Caffe2", "matching_heuristics": True}
+    return _matched_by_name(content.get("blobs", content), "Caffe2", "_momentum")
 
 
 def _from_pycls(content: dict) -> dict:
     if "model_state" not in content:
         raise ValueError("has no 'model_state', which checkpoints of pycls have")
-    state = _checked(content["model_state"])
-    state = {name: x for name, x in state.items() if not name.endswith("num_batches_tracked")}
-    return {"model": state, "__author__": "pycls", "matching_heuristics": True}
+    return _matched_by_name(content["model_state"], "pycls", "num_batches_tracked")
 
 
-def _checked(weights: dict) -> dict:
-    if not isinstance(weights, dict):
-        raise ValueError(f"has a {type(weights).__name__} for a state dict")
-    for name, value in weights.items():
-        if not isinstance(name, str) or not isinstance(value, Tensor | np.ndarray):
-            raise ValueError(f"has a {type(value).__name__} for the tensor {name!r}")
-    return weights
+def _matched_by_name(state_dict: dict, author: str, left_out: str) -> dict:
+    check_state_dict(state_dict)
+    state_dict = {name: x for name, x in state_dict.items() if not name.endswith(left_out)}
+    return {"model": state_dict, "__author__": author, "matching_heuristics": True}

@@ -7,9 +7,8 @@ import torch
 from torch import Tensor
 
 from .atomic import atomic_write
-from .catalog import save_weights
-from .official import convert_official_state_dict
-from .torchvision import convert_torchvision_state_dict
+from .file import save_weights
+from .official import convert_official_state_dict, convert_torchvision_state_dict
 
 
 def recognize(state_dict: Mapping[str, Tensor]) -> Mapping[str, Tensor]:

@@ -1,13 +1,14 @@
-"""Reading of weights from files, without executing anything in them."""
+"""Files of weights."""
 
 import os
+from collections.abc import Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from .restricted_pickle import load_pickle
-from .torch_file import load_torch_file
+from .atomic import atomic_write
+from .unpickling import UnknownObject, load_pickle, load_torch_file
 
 
 def read_checkpoint(path: str | os.PathLike) -> dict:
@@ -21,57 +22,63 @@ def read_checkpoint(path: str | os.PathLike) -> dict:
         Its content: plain values, tensors on the CPU and NumPy arrays.
 
     Raises:
-        FileNotFoundError: if there is no such file.
-        ValueError: if it is none of these, or holds other objects.
+        OSError: if the file cannot be opened.
+        ValueError: if it is none of these, damaged, or holds other objects.
     """
     extension = os.path.splitext(path)[1]
     if extension == ".safetensors":
         return _load_safetensors(path)
     checkpoint = load_pickle(path) if extension == ".pkl" else load_torch_file(path)
     if not isinstance(checkpoint, dict):
-        raise ValueError("holds no state dict")
+        raise ValueError(f"holds no state dict but a {type(checkpoint).__name__}")
     return checkpoint
 
 
-def load_state_dict(path: str) -> dict[str, Tensor]:
-    """Reads the weights in a file.
-
-    Args:
-        path: see :func:`read_checkpoint`. The state dict is all that the file holds, or under the
-            key "state_dict" (MMDetection) or "model" (Detectron2).
+def check_state_dict(state_dict: dict) -> None:
+    """Makes sure that a state dict holds tensors or NumPy arrays by name, and nothing else.
 
     Raises:
-        FileNotFoundError, ValueError: see :func:`read_checkpoint`. ValueError as well if there
-            are no weights.
+        ValueError: if not, with what is in the place of a tensor.
     """
-    checkpoint = read_checkpoint(path)
-    state_dict = checkpoint
-    for key in ("state_dict", "model"):
-        if isinstance(checkpoint.get(key), dict):
-            state_dict = checkpoint[key]
-    tensors = {
-        name: torch.as_tensor(x)
-        for name, x in state_dict.items()
-        if isinstance(x, Tensor | np.ndarray)
-    }
+    if not isinstance(state_dict, dict):
+        raise ValueError(f"has a {type(state_dict).__name__} for a state dict")
+    for name, value in state_dict.items():
+        if not isinstance(name, str) or not isinstance(value, Tensor | np.ndarray):
+            raise ValueError(f"has a {type(value).__name__} for the tensor {name!r}")
+
+
+def find_state_dict(checkpoint: dict) -> dict[str, Tensor]:
+    """Finds the weights in the content of a file.
+
+    Args:
+        checkpoint: the state dict itself, or with it under the key "model" (Detectron2) or
+            "state_dict" (MMDetection).
+
+    Raises:
+        ValueError: if there are no weights, or an object that is not loaded is in their place.
+    """
+    nested = [checkpoint.get(key) for key in ("model", "state_dict")]
+    state_dict = next((x for x in nested if isinstance(x, dict)), checkpoint)
+    tensors = {}
+    for name, value in state_dict.items():
+        if isinstance(value, UnknownObject):
+            raise ValueError(f"has a {type(value).__name__} for the tensor {name!r}")
+        if isinstance(value, Tensor | np.ndarray):
+            tensors[name] = torch.as_tensor(value)
     if not tensors:
         raise ValueError("holds no weights")
     return tensors
 
 
-def load_class_names(path: str) -> list[str]:
-    """Reads the names of the classes that the weights in a file were trained for.
+def find_class_names(checkpoint: dict) -> list[str]:
+    """Finds the names of the classes that weights were trained for.
 
     Args:
-        path: see :func:`read_checkpoint`.
+        checkpoint: content of a file of this project or of MMDetection.
 
     Returns:
         The names in the order of the classes; empty if the file does not tell.
-
-    Raises:
-        FileNotFoundError, ValueError: see :func:`read_checkpoint`.
     """
-    checkpoint = read_checkpoint(path)
     for keys in (("class_names",), ("meta", "CLASSES"), ("meta", "dataset_meta", "classes")):
         names = checkpoint
         for key in keys:
@@ -79,6 +86,20 @@ def load_class_names(path: str) -> list[str]:
         if isinstance(names, list | tuple) and all(isinstance(x, str) for x in names):
             return list(names)
     return []
+
+
+def save_weights(state_dict: dict[str, Tensor], path: str, class_names: Sequence[str] = ()) -> None:
+    """Writes weights in the form that Detectron2 reads, whole or not at all.
+
+    Args:
+        state_dict: of a model, in this project's names.
+        path: to write to.
+        class_names: of the model's classes, if they are known.
+    """
+    os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
+    content = {"model": state_dict, "__author__": "tood_d2", "class_names": list(class_names)}
+    with atomic_write(path) as file:
+        torch.save(content, file)
 
 
 def _load_safetensors(path: str | os.PathLike) -> dict[str, Tensor]:

@@ -1,12 +1,10 @@
-"""Weights of the official implementation (fcjian/TOOD) and of MMDetection's TOOD."""
+"""Names in weights of the official code (fcjian/TOOD), of MMDetection's TOOD and of torchvision."""
 
 import re
 from collections.abc import Callable, Iterator, Mapping
 
 import torch
 from torch import Tensor
-
-from .file import load_state_dict
 
 STYLES = ("official", "mmdet")
 
@@ -106,6 +104,19 @@ def convert_official_state_dict(state_dict: Mapping[str, Tensor]) -> dict[str, T
     return _translate_all(state_dict, _from_official, "an official TOOD model")
 
 
+def convert_torchvision_state_dict(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Renames the tensors of a torchvision ResNet or ResNeXt to those of TOOD's backbone.
+
+    The official models call them as torchvision does, after "backbone.". The classifier ``fc`` is
+    left out.
+
+    Raises:
+        ValueError: names the tensors that are not a ResNet's.
+    """
+    body = {f"backbone.{k}": v for k, v in state_dict.items() if not k.startswith("fc.")}
+    return convert_official_state_dict(body)
+
+
 def convert_to_official_state_dict(
     state_dict: Mapping[str, Tensor], style: str = "official"
 ) -> dict[str, Tensor]:
@@ -129,21 +140,3 @@ def convert_to_official_state_dict(
         if own_name == "running_var":
             result[f"{module}.num_batches_tracked"] = torch.tensor(0)
     return result
-
-
-def load_official_checkpoint(path: str) -> dict[str, Tensor]:
-    """Reads a checkpoint file of the official code or MMDetection and converts it.
-
-    Args:
-        path: of the file, see :func:`load_state_dict`.
-
-    Returns:
-        See :func:`convert_official_state_dict`.
-
-    Raises:
-        ValueError: if the file is no such checkpoint.
-    """
-    try:
-        return convert_official_state_dict(load_state_dict(path))
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from error

@@ -1,20 +1,28 @@
-"""Which checkpoint of an output folder a run can be resumed from."""
+"""The checkpoint that a run is resumed from."""
 
 import logging
 import os
 import re
-import zipfile
+from typing import NamedTuple
 
+from detectron2.utils import comm
 from detectron2.utils.file_io import PathManager
 
 from .atomic import atomic_write
-from .file import read_checkpoint
+from .file import check_state_dict, read_checkpoint
 
 logger = logging.getLogger(__name__)
 
 _PERIODIC = re.compile(r"model_(\d{7,})\.pth")
 _FINAL = "model_final.pth"
 _TAG = "last_checkpoint"
+
+
+class LastCheckpoint(NamedTuple):
+    """A checkpoint of training that has been read."""
+
+    path: str
+    content: dict
 
 
 def periodic_checkpoints(folder: str, before: int | None = None) -> list[str]:
@@ -33,40 +41,70 @@ def periodic_checkpoints(folder: str, before: int | None = None) -> list[str]:
     ]
 
 
-def recover_checkpoint(folder: str) -> str:
-    """Finds the newest whole checkpoint of a run, and has ``last_checkpoint`` name it.
+def load_last_checkpoint(folder: str) -> LastCheckpoint | None:
+    """Reads the newest checkpoint that a run can be resumed from.
 
-    To be called by one process. Other checkpoints than the one that ``last_checkpoint`` names are
-    looked at only if that one is damaged or missing.
+    It is the one that ``last_checkpoint`` names. If that one is damaged, or has no state of
+    training, the one before is taken, ``last_checkpoint`` names it from now on, and the log says
+    so. To be called by all processes: the main one searches, the others read what it found.
 
     Returns:
-        Its path, "" if there is no checkpoint.
+        None if there is no checkpoint.
 
     Raises:
-        ValueError: if there are checkpoints, but all are damaged.
+        ValueError: if training can't be resumed from any of the checkpoints.
+        FileNotFoundError: if there are processes that do not find the file.
     """
+    last = _find(folder) if comm.is_main_process() else None
+    path = comm.all_gather(last.path if last else "")[0]
+    if not path:
+        return None
+    if not all(comm.all_gather(os.path.isfile(path))):
+        raise FileNotFoundError(
+            f"{path}: some processes do not find this checkpoint. train.output_dir or OUTPUT_DIR "
+            "(YAML) has to be a folder that all machines share"
+        )
+    return last or LastCheckpoint(path, read_checkpoint(path))
+
+
+def _find(folder: str) -> LastCheckpoint | None:
     tagged = _tagged(folder)
     if match := _PERIODIC.fullmatch(tagged):
         # Later ones would be left from another run in this folder.
         others = periodic_checkpoints(folder, before=int(match[1]))
     else:
         others = [*periodic_checkpoints(folder), os.path.join(folder, _FINAL)]
-    candidates = [os.path.join(folder, tagged), *reversed(others)]
-    candidates = [path for path in dict.fromkeys(candidates) if PathManager.isfile(path)]
-    for i, path in enumerate(candidates):
-        if is_whole(PathManager.get_local_path(path)):
-            if i:
-                logger.warning(f"Damaged: {', '.join(candidates[:i])}. Taking {path} instead.")
-            if os.path.basename(path) != tagged:
-                with atomic_write(os.path.join(folder, _TAG), "w") as f:
-                    f.write(os.path.basename(path))
-            return path
-    if candidates:
+    candidates = [path for path in reversed(others) if PathManager.exists(path)]
+    if tagged:
+        candidates.insert(0, os.path.join(folder, tagged))
+    faults = []
+    for path in dict.fromkeys(candidates):
+        try:
+            content = _read(path)
+        except (OSError, ValueError) as error:
+            faults.append(f"{path}: {getattr(error, 'strerror', None) or error}")
+            continue
+        if faults:
+            logger.warning(f"Not resumed from {'; '.join(faults)}. Taking {path} instead.")
+        if os.path.basename(path) != tagged:
+            with atomic_write(os.path.join(folder, _TAG), "w") as file:
+                file.write(os.path.basename(path))
+        return LastCheckpoint(path, content)
+    if faults:
         raise ValueError(
-            f"cannot resume from damaged checkpoints: {', '.join(candidates)}. To start anew, "
-            "remove them or give another output folder"
+            f"cannot resume from {'; '.join(faults)}. To start anew, remove these files or give "
+            "another output folder; to train on from weights, give them as train.init_checkpoint "
+            "or MODEL.WEIGHTS (YAML), without --resume"
         )
-    return ""
+    return None
+
+
+def _read(path: str) -> dict:
+    content = read_checkpoint(path)
+    if "model" not in content or not isinstance(content.get("trainer"), dict):
+        raise ValueError("lacks the state of training")
+    check_state_dict(content["model"])
+    return content
 
 
 def _tagged(folder: str) -> str:
@@ -76,17 +114,3 @@ def _tagged(folder: str) -> str:
             return os.path.basename(f.read().strip())
     except (OSError, UnicodeDecodeError):
         return ""
-
-
-def is_whole(path: str) -> bool:
-    """Whether a file of ``torch.save`` has all of its bytes as they were written."""
-    try:
-        with zipfile.ZipFile(path) as file:
-            return file.testzip() is None
-    except (OSError, zipfile.BadZipFile, RuntimeError, NotImplementedError, EOFError):
-        return False
-
-
-def saved_seed(path: str) -> int | None:
-    """The seed of the run that a checkpoint is of, None if it does not tell."""
-    return read_checkpoint(PathManager.get_local_path(path)).get("seed")

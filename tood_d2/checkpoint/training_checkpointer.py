@@ -1,16 +1,14 @@
 """Checkpoints of training that know their classes and survive what may happen to a run."""
 
 import logging
-import os
 
 from torch import Tensor, nn
 
-from detectron2.utils import comm
 from detectron2.utils.file_io import PathManager
 
 from .atomic import atomic_write
 from .checkpointer import SafeCheckpointer
-from .recovery import recover_checkpoint
+from .recovery import LastCheckpoint, load_last_checkpoint
 
 logger = logging.getLogger(__name__)
 
@@ -58,26 +56,29 @@ class TrainingCheckpointer(SafeCheckpointer):
         self.path_manager = _AtomicPathManager()
         self.class_names = list(class_names)
         self.seed = seed
+        self.last: LastCheckpoint | None = None
+        """To resume from, for the one who has read it. :meth:`resume_or_load` empties it."""
 
     def save(self, name: str, **kwargs) -> None:
         super().save(name, class_names=self.class_names, seed=self.seed, **kwargs)
 
     def resume_or_load(self, path: str, *, resume: bool = True) -> dict:
-        """See ``Checkpointer``; instead of a damaged checkpoint, the one before is taken.
+        """See ``Checkpointer``; resumes from ``last`` if it has been read already.
 
         Raises:
-            FileNotFoundError: if there are processes that cannot read the checkpoint.
-            ValueError: if there are checkpoints, but all are damaged.
+            FileNotFoundError, ValueError: see :func:`load_last_checkpoint`.
         """
         if resume:
-            main = comm.is_main_process()
-            last = comm.all_gather(recover_checkpoint(self.save_dir) if main else "")[0]
-            if last and not all(comm.all_gather(os.path.isfile(last))):
-                raise FileNotFoundError(
-                    f"{last}: some processes do not find this checkpoint. train.output_dir or "
-                    "OUTPUT_DIR (YAML) has to be a folder that all machines share"
-                )
-        return super().resume_or_load(path, resume=resume)
+            self.last = self.last or load_last_checkpoint(self.save_dir)
+        try:
+            return super().resume_or_load(path, resume=resume)
+        finally:
+            self.last = None  # its content takes memory
+
+    def _load_file(self, filename: str) -> dict:
+        if self.last and filename == self.last.path:
+            return self.last.content
+        return super()._load_file(filename)
 
     def _load_model(self, checkpoint: dict):
         names = checkpoint.get("class_names")

@@ -6,29 +6,24 @@ from detectron2.engine import HookBase
 from detectron2.utils import comm
 from detectron2.utils.env import seed_all_rng
 
-from ..checkpoint.recovery import recover_checkpoint, saved_seed
+from ..checkpoint.recovery import LastCheckpoint
 from ..config.run import Run
 
 
-def with_seed(run: Run, resume: bool) -> Run:
+def with_seed(run: Run, last: LastCheckpoint | None) -> Run:
     """Gives a run without a seed that of the run that is resumed, else a random one.
 
     Args:
         run: the same in all processes.
-        resume: whether to look for a checkpoint.
-
-    Raises:
-        ValueError: see :func:`.recover_checkpoint`.
+        last: the checkpoint that is resumed, if there is one.
     """
     if run.options.seed >= 0:
         return run
-    seed = None
-    if comm.is_main_process():
-        path = recover_checkpoint(run.options.output_dir) if resume else ""
-        seed = saved_seed(path) if path else None
-        if seed is None or seed < 0:
-            seed = int(np.random.SeedSequence().generate_state(1)[0]) // 2
-    return run.with_options(seed=comm.all_gather(seed)[0])
+    seed = last.content.get("seed") if last else None
+    if not isinstance(seed, int) or seed < 0:
+        seed = int(np.random.SeedSequence().generate_state(1)[0]) // 2
+        seed = comm.all_gather(seed)[0]
+    return run.with_options(seed=seed)
 
 
 class SeedSteps(HookBase):

@@ -10,7 +10,7 @@ import detectron2.data.transforms as T
 from detectron2.structures import Instances
 from detectron2.utils.file_io import PathManager
 
-from ..checkpoint import load_class_names, load_weights
+from ..checkpoint import find_class_names, load_weights, read_checkpoint
 from ..config.run import Run
 from .augmentation import DenseDetectorWithTTA
 from .optimization import DTYPES, optimize_for_inference
@@ -121,6 +121,6 @@ class Predictor(ImagePredictor):
         model = load_detector(run, optimize=optimize, tta=tta)
         if not run.known_class_names:
             weights = PathManager.get_local_path(run.options.init_checkpoint)
-            run = run.with_options(class_names=load_class_names(weights))
+            run = run.with_options(class_names=find_class_names(read_checkpoint(weights)))
         augmentations = [] if tta else run.test_augmentations()
         super().__init__(model, augmentations, run.input_format, run.class_names, run.category_ids)
