@@ -347,7 +347,11 @@ class TestYolo:
             ({"names": None}, ValueError, "'names'"),
             ({"names": {1: "dog", 2: "cat"}}, ValueError, "from 0 on"),
             ({"names": ["dog", "dog"]}, ValueError, "twice"),
-            ({"nc": 3}, ValueError, "'nc' is 3, but 'names' has 2"),
+            ({"names": [["dog"], ["cat"]]}, ValueError, "'names' should list"),
+            ({"nc": 3}, ValueError, "'nc' should be 2, as many as 'names' has"),
+            ({"path": ["a"]}, ValueError, "'train' should be a folder"),
+            ({"train": {"a": "b"}}, ValueError, "'train' should be a folder"),
+            ({"val": ["images/val", "nowhere"]}, FileNotFoundError, "'val': .*nowhere"),
             ({"train": "nowhere"}, FileNotFoundError, "'train': .*nowhere: no such folder"),
             ({"train": None, "val": None}, ValueError, "none of train, val, test"),
             ({"train": "labels/train"}, ValueError, "'train': .* has no images"),
@@ -368,10 +372,34 @@ class TestYolo:
         self.write(data_yaml.parent, train="list.txt")
         with pytest.raises(FileNotFoundError, match=r"list\.txt, line 2: c\.jpg"):
             convert_yolo(data_yaml)
-        for text, message in (("a: [", "no plain YAML"), ("- 1", "should have keys")):
+        for text, message in (
+            ("b: 1\na: [", ", line 2: not YAML, expected"),
+            ("[" * 10_000, " is not YAML"),
+            ("- 1", " should have keys"),
+            ("a: " + "0" * 1_000_000, " has more than 1000000 bytes"),
+        ):
             data_yaml.write_text(text)
-            with pytest.raises(ValueError, match=message):
+            with pytest.raises(ValueError, match=f"data.yaml{message}"):
                 convert_yolo(data_yaml)
+
+    def test_a_split_whose_folder_is_absent_is_left_out(self, data_yaml, log):
+        self.write(data_yaml.parent, test="../test/images")
+        assert list(convert_yolo(data_yaml).splits) == ["train", "val"]
+        (message,) = log.messages
+        assert "data.yaml: 'test' is left out: " in message and "test/images" in message
+
+    def test_without_any_split_conversion_fails(self, data_yaml):
+        self.write(data_yaml.parent, train=None, val="nowhere")
+        with pytest.raises(ValueError, match="none of train, val, test has an image"):
+            convert_yolo(data_yaml)
+
+    def test_class_names_are_kept_as_they_are_written(self, data_yaml):
+        names = "names: [no, yes, on, 010, 1:30, 1e3, null]"
+        data_yaml.write_text(f"train: images/train\ntest: null\nnc: 7\n{names}\n")
+        categories = convert_yolo(data_yaml).splits["train"]["categories"]
+        assert [x["name"] for x in categories] == [
+            *("no", "yes", "on", "010", "1:30", "1e3", "null")
+        ]
 
 
 def write_voc(content, image_root, root, split):

@@ -11,8 +11,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from detectron2.data import DatasetCatalog, MetadataCatalog
-
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -55,11 +53,24 @@ def data(tmp_path):
         path.write_text(json.dumps(content | changes))
         return path
 
-    yield write
-    for name in list(DatasetCatalog):
-        if name.startswith(str(tmp_path)):
-            DatasetCatalog.pop(name)
-            MetadataCatalog.pop(name)
+    return write
+
+
+@pytest.fixture
+def voc(tmp_path):
+    """A folder in VOC's form: a.jpg with a dog and b.jpg in train, c.jpg in val."""
+    root = tmp_path / "voc"
+    for folder in ("Annotations", "JPEGImages", "ImageSets/Main"):
+        (root / folder).mkdir(parents=True)
+    for name in ("a", "b", "c"):
+        Image.new("RGB", (64, 48)).save(root / "JPEGImages" / f"{name}.jpg")
+    (root / "Annotations" / "a.xml").write_text(
+        "<annotation><object><name>dog</name><difficult>1</difficult><bndbox><xmin>2</xmin>"
+        "<ymin>3</ymin><xmax>5</xmax><ymax>9</ymax></bndbox></object></annotation>"
+    )
+    (root / "ImageSets" / "Main" / "train.txt").write_text("a\nb\n")
+    (root / "ImageSets" / "Main" / "val.txt").write_text("c\n")
+    return root
 
 
 GOOD = [10, 10, 20, 20]
@@ -154,21 +165,6 @@ class TestCheck:
 
 
 class TestConvert:
-    @pytest.fixture
-    def voc(self, tmp_path):
-        root = tmp_path / "voc"
-        for folder in ("Annotations", "JPEGImages", "ImageSets/Main"):
-            (root / folder).mkdir(parents=True)
-        for name in ("a", "b", "c"):
-            Image.new("RGB", (64, 48)).save(root / "JPEGImages" / f"{name}.jpg")
-        (root / "Annotations" / "a.xml").write_text(
-            "<annotation><object><name>dog</name><difficult>1</difficult><bndbox><xmin>2</xmin>"
-            "<ymin>3</ymin><xmax>5</xmax><ymax>9</ymax></bndbox></object></annotation>"
-        )
-        (root / "ImageSets" / "Main" / "train.txt").write_text("a\nb\n")
-        (root / "ImageSets" / "Main" / "val.txt").write_text("c\n")
-        return root
-
     def boxes(self, file):
         return [x["bbox"] for x in json.loads(file.read_text())["annotations"]]
 
@@ -208,6 +204,36 @@ class TestConvert:
         status, output, _ = run("convert", "yolo", tmp_path / "data.yaml", tmp_path / "out")
         assert status == 0 and f"folder of the images: {tmp_path}/images" in output
         assert self.boxes(tmp_path / "out" / "train.json") == [[10, 12, 20, 6]]
+
+
+class TestSplit:
+    def test_writes_a_file_for_each_fraction(self, run, data, tmp_path):
+        json_file, out = data(GOOD), tmp_path / "new"
+        status, output, _ = run("split", json_file, out, "--fractions", 0.5, 0.5)
+        assert status == 0 and sorted(os.listdir(out)) == ["train.json", "val.json"]
+        parts = [json.loads((out / f"{name}.json").read_text()) for name in ("train", "val")]
+        assert sorted(x["id"] for part in parts for x in part["images"]) == [1, 2]
+        assert sorted(len(part["annotations"]) for part in parts) == [0, 1]
+        rows = [line.split() for line in output.splitlines()]
+        for name, part in zip(("train", "val"), parts, strict=True):
+            num_boxes = len(part["annotations"])
+            assert [f"{out}/{name}.json", "1", str(1 - num_boxes), str(num_boxes)] in rows
+        assert "2 classes: cat, dog" in output
+
+    def test_names_and_seed(self, run, data, tmp_path):
+        first = set()
+        for seed in range(5):
+            argv = ["--fractions", 0.5, 0.5, "--names", "a", "b", "--seed", seed, "--overwrite"]
+            assert run("split", data(GOOD), tmp_path / "out", *argv)[0] == 0
+            first.add((tmp_path / "out" / "a.json").read_text())
+        assert sorted(os.listdir(tmp_path / "out")) == ["a.json", "b.json"] and len(first) == 2
+
+    def test_existing_files_are_kept(self, run, data, tmp_path):
+        (tmp_path / "val.json").write_text("mine")
+        status, _, errors = run("split", data(GOOD), tmp_path, "--fractions", 0.5, 0.5)
+        assert status == 2 and f"{tmp_path}/val.json exists already" in errors
+        assert (tmp_path / "val.json").read_text() == "mine"
+        assert not (tmp_path / "train.json").exists()
 
 
 class TestShow:
@@ -264,6 +290,15 @@ class TestMisuse:
         fails("nowhere.yaml", "convert", "yolo", tmp_path / "nowhere.yaml", tmp_path)
         fails("go with voc", "convert", "yolo", "data.yaml", tmp_path, "--zero-based")
 
+    def test_split(self, fails, data, tmp_path):
+        json_file = data(GOOD)
+        fails("fractions", "split", json_file, tmp_path, "--fractions", 0.5, 0.4)
+        fails("2 images are too few", "split", json_file, tmp_path, "--fractions", 0.9, 0.1)
+        halves = ["--fractions", 0.5, 0.5]
+        fails("--names", "split", json_file, tmp_path, *halves, "--names", "a")
+        fails("--names", "split", json_file, tmp_path, *halves, "--names", "a", "a")
+        fails("annotation 1: box", "split", data(BAD), tmp_path, *halves)
+
     def test_show(self, fails, data, tmp_path):
         images = tmp_path / "images"
         fails("nowhere.json", "show", "nowhere.json", images)
@@ -278,8 +313,41 @@ class TestMisuse:
             assert status == 2 and "usage: dataset.py" in errors
 
 
-def test_as_a_command(data, tmp_path):
-    command = [sys.executable, ROOT / "tools" / "dataset.py", "check", data(GOOD, BAD), "images"]
-    result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300)
-    assert result.returncode == 1
-    assert "bad-box: 1, fatal" in result.stdout and "Traceback" not in result.stderr
+SCRIPT = """
+import runpy, sys
+for argv in {commands}:
+    sys.argv = argv
+    try:
+        runpy.run_path(argv[0], run_name="__main__")
+    except SystemExit as stop:
+        status = stop.code
+    assert "torch" not in sys.modules, argv
+    print("status", status)
+"""
+
+
+def test_no_command_imports_pytorch(data, voc, tmp_path):
+    """It takes seconds, as does Detectron2, which imports it."""
+    (tmp_path / "data.yaml").write_text("train: images\nnames: [cat]")
+    json_file, images = str(data(GOOD)), str(tmp_path / "images")
+    bad = str(data(BAD, file="bad.json"))
+    tool, shapes = str(ROOT / "tools" / "dataset.py"), str(ROOT / "tools" / "make_shapes.py")
+    commands = [
+        [tool, "--help"],
+        [tool, "convert", "voc", str(voc), str(tmp_path / "voc_json")],
+        [tool, "convert", "yolo", str(tmp_path / "data.yaml"), str(tmp_path / "yolo_json")],
+        [tool, "split", json_file, str(tmp_path / "parts"), "--fractions", "0.5", "0.5"],
+        [tool, "check", json_file, images, "--against", json_file],
+        [tool, "check", bad, images, "--fix", str(tmp_path / "fixed.json")],
+        [tool, "show", json_file, images, "--output", str(tmp_path / "x.png")],
+        [tool, "check", "nowhere.json", images],
+        [shapes, "--help"],
+        [shapes, str(tmp_path / "shapes"), "--num-train=1", "--num-val=1"],
+    ]
+    script = [sys.executable, "-c", SCRIPT.format(commands=commands)]
+    result = subprocess.run(script, cwd=tmp_path, capture_output=True, text=True, timeout=300)
+    assert result.returncode == 0, result.stderr
+    statuses = [line for line in result.stdout.splitlines() if line.startswith("status")]
+    # The only box of the bad file is dropped; the last but two is misused.
+    assert [int(x.split()[1]) for x in statuses] == [0, 0, 0, 0, 0, 1, 0, 2, 0, 0]
+    assert (tmp_path / "x.png").is_file()
