@@ -16,7 +16,6 @@ from pathlib import Path
 
 import numpy as np
 from tabulate import tabulate
-from tqdm import tqdm
 
 from tood_d2.cli.messages import short_errors
 from tood_d2.data.coco.annotation_arrays import annotation_arrays, sound_content
@@ -47,11 +46,9 @@ def convert(args: argparse.Namespace) -> int:
     if args.form == "yolo" and (args.zero_based or args.skip_difficult):
         raise ValueError("--zero-based and --skip-difficult go with voc")
     if args.form == "voc":
-        conversion = convert_voc(
-            args.source, not args.zero_based, not args.skip_difficult, progress=_progress
-        )
+        conversion = convert_voc(args.source, not args.zero_based, not args.skip_difficult)
     else:
-        conversion = convert_yolo(args.source, progress=_progress)
+        conversion = convert_yolo(args.source)
     _write_splits(conversion.splits, args)
     print(f"folder of the images: {conversion.image_root}")
     return 0
@@ -137,9 +134,7 @@ def check(args: argparse.Namespace) -> int:
             print(format_problems(check_annotations(loaded, file), args.verbose))
             return 1
 
-    image_problems = []
-    if not args.quick:
-        image_problems = check_images(content, args.json, args.images, progress=_progress)
+    image_problems = [] if args.quick else check_images(content, args.json, args.images)
     print(summarize(content), end="\n\n")
     problems = _check_content(content, args.json, other, args)
     print(format_problems(problems + image_problems, args.verbose))
@@ -176,10 +171,6 @@ def show(args: argparse.Namespace) -> int:
     figure.savefig(args.output)
     print(args.output)
     return 0
-
-
-def _progress(items: list) -> tqdm:
-    return tqdm(items, unit="img", disable=None)  # silent unless in a terminal
 
 
 def _parser() -> argparse.ArgumentParser:

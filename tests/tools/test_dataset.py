@@ -79,7 +79,7 @@ OUTSIDE = [300, 10, 20, 20]
 
 
 class TestCheck:
-    def test_table(self, run, data, tmp_path):
+    def test_prints_the_boxes_by_class_and_size(self, run, data, tmp_path):
         # 31 x 33 = 1023 is small, 32 x 32 = 1024 and 96 x 95 medium, 96 x 96 large.
         boxes = [[0, 0, 31, 33], [0, 0, 32, 32], [0, 0, 96, 95], [0, 0, 96, 96], [1, 1, 96, 96]]
         status, output, _ = run("check", data(*boxes), tmp_path / "images")
@@ -91,18 +91,18 @@ class TestCheck:
         assert ["5", "dog", "0", "0", "0", "0"] in rows
         assert ["all", "5", "1", "2", "2"] in rows
 
-    def test_harmless_problems(self, run, data, tmp_path):
+    def test_harmless_problems_do_not_fail(self, run, data, tmp_path):
         status, output, _ = run("check", data(GOOD, OUTSIDE), tmp_path / "images")
         assert status == 0
         assert "outside-box: 1\n" in output and "x.json: annotation 2: box [300" in output
 
-    def test_fatal_problems(self, run, data, tmp_path):
+    def test_fatal_problems_come_first_and_fail(self, run, data, tmp_path):
         status, output, _ = run("check", data(GOOD, OUTSIDE, BAD), tmp_path / "images")
         assert status == 1
         assert "bad-box: 1, fatal\n" in output and "x.json: annotation 3: box" in output
         assert output.index("bad-box") < output.index("outside-box")
 
-    def test_many_problems(self, run, data, tmp_path):
+    def test_shows_five_problems_of_a_kind_or_all(self, run, data, tmp_path):
         boxes = [[300 + i, 10, 20, 20] for i in range(9)]
         json_file = data(GOOD, *boxes)
         _, output, _ = run("check", json_file, tmp_path / "images")
@@ -111,14 +111,14 @@ class TestCheck:
         _, output, _ = run("check", json_file, tmp_path / "images", "--verbose")
         assert "annotation 10:" in output and "more" not in output
 
-    def test_images(self, run, data, tmp_path):
+    def test_opens_the_images_unless_quick(self, run, data, tmp_path):
         (tmp_path / "images" / "b.png").unlink()
         status, output, _ = run("check", data(GOOD), tmp_path / "images")
         assert status == 1 and "missing-image: 1, fatal" in output and "image 2 (b.png)" in output
         status, output, _ = run("check", data(GOOD), tmp_path / "images", "--quick")
         assert status == 0 and "no problems" in output
 
-    def test_against(self, run, data, tmp_path):
+    def test_compares_with_test_data(self, run, data, tmp_path):
         json_file, other = (
             data(GOOD),
             data(GOOD, file="y.json", categories=[{"id": 3, "name": "?"}]),
@@ -127,7 +127,7 @@ class TestCheck:
         assert status == 1
         assert "other-categories: 2, fatal" in output and "shared-image: 2\n" in output
 
-    def test_input_size(self, run, data, tmp_path):
+    def test_finds_objects_that_are_too_small_for_the_input_size(self, run, data, tmp_path):
         # At the default 800 x 1333 the scale is 6.665, at 30 x 1333 0.3.
         json_file = data(GOOD)
         assert "no problems" in run("check", json_file, tmp_path / "images")[1]
@@ -136,11 +136,11 @@ class TestCheck:
         output = run("check", json_file, tmp_path / "images", "--max-size", 60)[1]
         assert "small-objects: 1\n" in output
 
-    def test_not_in_cocos_form(self, run, data, tmp_path):
+    def test_a_missing_list_is_named(self, run, data, tmp_path):
         status, output, _ = run("check", data(images=None), tmp_path / "images")
         assert status == 1 and "missing-list: 1, fatal" in output and "'images'" in output
 
-    def test_fix(self, run, data, tmp_path):
+    def test_fix_writes_a_copy_without_the_problems(self, run, data, tmp_path):
         json_file, fixed = data(GOOD, OUTSIDE, BAD), tmp_path / "fixed.json"
         before = json_file.read_text()
         (tmp_path / "images" / "b.png").write_text("no image")
@@ -157,7 +157,7 @@ class TestCheck:
         status, output, _ = run("check", fixed, tmp_path / "images")
         assert status == 0 and output.rstrip().endswith("no problems")
 
-    def test_fix_that_is_not_enough(self, run, data, tmp_path):
+    def test_fails_if_problems_are_left(self, run, data, tmp_path):
         json_file, fixed = data(BAD), tmp_path / "fixed.json"
         status, output, _ = run("check", json_file, tmp_path / "images", "--fix", fixed)
         assert status == 1 and fixed.exists()
@@ -168,7 +168,7 @@ class TestConvert:
     def boxes(self, file):
         return [x["bbox"] for x in json.loads(file.read_text())["annotations"]]
 
-    def test_voc(self, run, voc, tmp_path):
+    def test_writes_voc_and_prints_the_splits(self, run, voc, tmp_path):
         out = tmp_path / "new" / "annotations"
         status, output, _ = run("convert", "voc", voc, out)
         assert status == 0
@@ -180,13 +180,13 @@ class TestConvert:
         status, output, _ = run("check", out / "train.json", voc / "JPEGImages")
         assert status == 0 and "2 images, 1 boxes" in output
 
-    def test_options(self, run, voc, tmp_path):
+    def test_options_of_voc(self, run, voc, tmp_path):
         assert run("convert", "voc", voc, tmp_path / "zero", "--zero-based")[0] == 0
         assert self.boxes(tmp_path / "zero" / "train.json") == [[2, 3, 3, 6]]
         assert run("convert", "voc", voc, tmp_path / "easy", "--skip-difficult")[0] == 0
         assert self.boxes(tmp_path / "easy" / "train.json") == []
 
-    def test_existing_files(self, run, voc, tmp_path):
+    def test_overwrites_only_on_request(self, run, voc, tmp_path):
         (tmp_path / "val.json").write_text("mine")
         status, _, errors = run("convert", "voc", voc, tmp_path)
         assert status == 2 and f"{tmp_path}/val.json exists already" in errors
@@ -195,7 +195,7 @@ class TestConvert:
         assert run("convert", "voc", voc, tmp_path, "--overwrite")[0] == 0
         assert self.boxes(tmp_path / "val.json") == []
 
-    def test_yolo(self, run, tmp_path):
+    def test_writes_yolo(self, run, tmp_path):
         for folder in ("images", "labels"):
             (tmp_path / folder).mkdir()
         Image.new("RGB", (40, 30)).save(tmp_path / "images" / "a.png")
@@ -237,7 +237,7 @@ class TestSplit:
 
 
 class TestShow:
-    def test_pictures(self, run, shapes, tmp_path):
+    def test_writes_a_picture_of_as_many_images(self, run, shapes, tmp_path):
         pictures = []
         for i, options in enumerate(([], ["--seed", 1], ["--num-images", 5])):
             output = tmp_path / "new" / f"{i}.png"

@@ -5,11 +5,11 @@ import os
 from pathlib import Path
 
 import yaml
+from tqdm import tqdm
 
 from .labelled_images import (
     Conversion,
     LabelledImage,
-    Progress,
     find_images,
     read_lines,
     read_size,
@@ -25,7 +25,7 @@ _NULLS = ("", "~", "null", "Null", "NULL")
 logger = logging.getLogger(__name__)
 
 
-def convert_yolo(data_yaml: str | Path, progress: Progress = iter) -> Conversion:
+def convert_yolo(data_yaml: str | Path) -> Conversion:
     """Converts what a YOLO ``data.yaml`` describes.
 
     Its ``train``, ``val`` and ``test`` are folders of images, lists of folders, or text files that
@@ -37,7 +37,6 @@ def convert_yolo(data_yaml: str | Path, progress: Progress = iter) -> Conversion
 
     Args:
         data_yaml: the file.
-        progress: wraps the list of images, to show how far the conversion is.
 
     Raises:
         FileNotFoundError: if the file, a folder or an image is missing.
@@ -52,7 +51,10 @@ def convert_yolo(data_yaml: str | Path, progress: Progress = iter) -> Conversion
     paths = list(dict.fromkeys(path for images in splits.values() for path in images))
     if not paths:
         raise ValueError(f"{data_yaml}: none of {', '.join(_SPLITS)} has an image")
-    labelled = {path: _read_image(path, names, "kpt_shape" in config) for path in progress(paths)}
+    labelled = {
+        path: _read_image(path, names, "kpt_shape" in config)
+        for path in tqdm(paths, unit="img", disable=None)
+    }
     image_root = Path(os.path.commonpath([path.parent for path in paths]))
     contents = {
         split: to_coco([labelled[path] for path in images], names, image_root)
