@@ -1,10 +1,21 @@
 """TOOD, task-aligned one-stage object detection, for Detectron2."""
 
-from . import checkpoint, modeling  # noqa: F401  they register weights, TOOD and its backbone
-from .config.keys import add_tood_config
-from .inference.optimization import optimize_for_inference
-from .modeling import TOOD
+import importlib
 
 __version__ = "0.1.0"
 
 __all__ = ["TOOD", "add_tood_config", "optimize_for_inference"]
+
+_MODULES = {
+    "TOOD": ".modeling",
+    "add_tood_config": ".config.keys",
+    "optimize_for_inference": ".inference.optimization",
+}
+
+
+def __getattr__(name: str):
+    """Imports PyTorch, which takes seconds, only for who uses it."""
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    importlib.import_module(".modeling", __name__)  # registers TOOD, its backbone and its weights
+    return getattr(importlib.import_module(_MODULES[name], __name__), name)

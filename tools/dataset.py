@@ -1,7 +1,8 @@
 #!/usr/bin/env python
-"""Brings data into COCO's form, checks and repairs it, and shows it.
+"""Brings data into COCO's form, splits, checks and repairs it, and shows it.
 
 dataset.py convert voc VOCdevkit/VOC2007 annotations
+dataset.py split all.json annotations --fractions 0.8 0.2
 dataset.py check annotations/train.json images --against annotations/val.json
 dataset.py show annotations/train.json images --output dataset.png
 """
@@ -15,29 +16,19 @@ from pathlib import Path
 
 import numpy as np
 from tabulate import tabulate
-from tqdm import tqdm
 
-from detectron2.data import DatasetCatalog
 from tood_d2.cli.messages import short_errors
-from tood_d2.data import register_coco_json
 from tood_d2.data.coco.annotation_arrays import annotation_arrays, sound_content
 from tood_d2.data.coco.checking import Problem, check_annotations, has_lists
-from tood_d2.data.coco.figures import draw_dataset
 from tood_d2.data.coco.fixing import fix
 from tood_d2.data.coco.image_checking import check_images
+from tood_d2.data.coco.reading import read_coco, read_sound_coco
+from tood_d2.data.coco.splitting import split_images
 from tood_d2.data.coco.suitability import check_against, check_matching
 from tood_d2.data.conversion import convert_voc, convert_yolo
 
 COCO_AREAS = (32**2, 96**2)  # up to which objects are small and medium, in square pixels
 MAX_SHOWN = 5  # problems of one kind
-
-
-def read_json(path: str) -> dict:
-    """Reads a JSON file, naming it if it is broken."""
-    try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
-    except (RecursionError, ValueError) as error:
-        raise ValueError(f"{path} is not JSON: {error}") from error
 
 
 def write_json(content: dict, path: str | Path) -> None:
@@ -55,28 +46,41 @@ def convert(args: argparse.Namespace) -> int:
     if args.form == "yolo" and (args.zero_based or args.skip_difficult):
         raise ValueError("--zero-based and --skip-difficult go with voc")
     if args.form == "voc":
-        conversion = convert_voc(
-            args.source, not args.zero_based, not args.skip_difficult, progress=_progress
-        )
+        conversion = convert_voc(args.source, not args.zero_based, not args.skip_difficult)
     else:
-        conversion = convert_yolo(args.source, progress=_progress)
-    files = {split: Path(args.out, f"{split}.json") for split in conversion.splits}
+        conversion = convert_yolo(args.source)
+    _write_splits(conversion.splits, args)
+    print(f"folder of the images: {conversion.image_root}")
+    return 0
+
+
+def split(args: argparse.Namespace) -> int:
+    """Writes one JSON file for each fraction."""
+    names = args.names or ["train", "val", "test"][: len(args.fractions)]
+    if len(names) != len(args.fractions) or len({*names}) != len(names):
+        raise ValueError(f"--names should have {len(args.fractions)} names, one for each fraction")
+    parts = split_images(read_sound_coco(args.json), args.fractions, args.seed)
+    _write_splits(dict(zip(names, parts, strict=True)), args)
+    return 0
+
+
+def _write_splits(splits: dict[str, dict], args: argparse.Namespace) -> None:
+    """Writes a JSON file for each split and prints what is in them."""
+    files = {name: Path(args.out, f"{name}.json") for name in splits}
     existing = [str(file) for file in files.values() if file.exists()]
     if existing and not args.overwrite:
         raise FileExistsError(f"{', '.join(existing)} exists already: use --overwrite or remove it")
     os.makedirs(args.out, exist_ok=True)
     rows = []
-    for split, file in files.items():
-        content = conversion.splits[split]
+    for name, file in files.items():
+        content = splits[name]
         write_json(content, file)
         with_boxes = {x["image_id"] for x in content["annotations"]}
         num_images = len(content["images"])
         rows.append([file, num_images, num_images - len(with_boxes), len(content["annotations"])])
     print(tabulate(rows, ["file", "images", "without boxes", "boxes"]))
-    names = [x["name"] for x in content["categories"]]
-    print(f"{len(names)} classes: {', '.join(names)}")
-    print(f"folder of the images: {conversion.image_root}")
-    return 0
+    classes = [x["name"] for x in content["categories"]]
+    print(f"{len(classes)} classes: {', '.join(classes)}")
 
 
 def summarize(content: dict) -> str:
@@ -121,8 +125,8 @@ def check(args: argparse.Namespace) -> int:
         raise FileExistsError(f"{args.fix} exists already: choose another file for --fix")
     if args.fix and not os.path.isdir(os.path.dirname(args.fix) or "."):
         raise NotADirectoryError(f"{args.fix}: its folder does not exist")
-    content = read_json(args.json)
-    other = read_json(args.against) if args.against else None
+    content = read_coco(args.json)
+    other = read_coco(args.against) if args.against else None
     if not os.path.isdir(args.images):
         raise NotADirectoryError(f"{args.images}: no such folder")
     for file, loaded in ((args.json, content), (args.against, other)):
@@ -130,9 +134,7 @@ def check(args: argparse.Namespace) -> int:
             print(format_problems(check_annotations(loaded, file), args.verbose))
             return 1
 
-    image_problems = []
-    if not args.quick:
-        image_problems = check_images(content, args.json, args.images, progress=_progress)
+    image_problems = [] if args.quick else check_images(content, args.json, args.images)
     print(summarize(content), end="\n\n")
     problems = _check_content(content, args.json, other, args)
     print(format_problems(problems + image_problems, args.verbose))
@@ -160,17 +162,15 @@ def show(args: argparse.Namespace) -> int:
     """Draws some images with their boxes, and histograms of the boxes."""
     if args.num_images < 1:
         raise ValueError("--num-images should be at least 1")
-    metadata = register_coco_json(args.json, args.images)
-    records = DatasetCatalog.get(args.json)
-    figure = draw_dataset(records, metadata.thing_classes, args.num_images, args.seed)
+    # Importing matplotlib takes as long as all the rest.
+    from tood_d2.data.coco.figures import draw_dataset
+
+    content = read_sound_coco(args.json, args.images)
+    figure = draw_dataset(content, args.images, args.num_images, args.seed)
     os.makedirs(os.path.dirname(args.output) or ".", exist_ok=True)
     figure.savefig(args.output)
     print(args.output)
     return 0
-
-
-def _progress(items: list) -> tqdm:
-    return tqdm(items, unit="img", disable=None)  # silent unless in a terminal
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -182,8 +182,7 @@ def _parser() -> argparse.ArgumentParser:
     command.set_defaults(run=convert)
     command.add_argument("form", choices=["voc", "yolo"], help="of the data")
     command.add_argument("source", help="VOC's folder with Annotations, or YOLO's data.yaml")
-    command.add_argument("out", help="folder for a JSON file of each split")
-    command.add_argument("--overwrite", action="store_true", help="existing JSON files")
+    _add_out(command)
     command.add_argument(
         "--zero-based",
         action="store_true",
@@ -192,6 +191,16 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument(
         "--skip-difficult", action="store_true", help="VOC: leave out objects marked difficult"
     )
+
+    command = commands.add_parser("split", help="deal out the images of a JSON file at random")
+    command.set_defaults(run=split)
+    command.add_argument("json", metavar="JSON", help="annotations in COCO's form")
+    _add_out(command)
+    command.add_argument(
+        "--fractions", type=float, nargs="+", default=[0.8, 0.2], help="of the images (0.8 0.2)"
+    )
+    command.add_argument("--names", nargs="+", help="of the files (train val test)")
+    command.add_argument("--seed", type=int, default=0, help="of the choice (0)")
 
     command = commands.add_parser("check", help="find problems in a JSON file and its images")
     command.set_defaults(run=check)
@@ -210,6 +219,11 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--num-images", type=int, default=12, help="images to draw (12)")
     command.add_argument("--seed", type=int, default=0, help="of the choice of images (0)")
     return parser
+
+
+def _add_out(command: argparse.ArgumentParser) -> None:
+    command.add_argument("out", metavar="OUT", help="folder for a JSON file of each split")
+    command.add_argument("--overwrite", action="store_true", help="existing JSON files")
 
 
 def _add_data(command: argparse.ArgumentParser) -> None:

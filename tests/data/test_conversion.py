@@ -64,7 +64,7 @@ class TestVoc:
         write(tmp_path / "Annotations" / "a.xml", xml(*objects))
         return tmp_path
 
-    def test_indices_from_one(self, root):
+    def test_pixels_count_from_one_and_include_the_last(self, root):
         image_root, splits = convert_voc(root)
         assert image_root == root / "JPEGImages" and list(splits) == ["all"]
         assert splits["all"] == {
@@ -82,7 +82,7 @@ class TestVoc:
             "categories": [{"id": 1, "name": "cat"}, {"id": 2, "name": "dog"}],
         }
 
-    def test_indices_from_zero(self, root):
+    def test_pixels_may_count_from_zero_and_exclude_the_last(self, root):
         content = convert_voc(root, one_based=False).splits["all"]
         assert boxes(content)["a.jpg"] == [
             ("dog", 1, 1, 9, 4),
@@ -90,7 +90,7 @@ class TestVoc:
             ("cat", 1.5, 2, 1.75, 2),
         ]
 
-    def test_difficult_objects(self, root):
+    def test_difficult_objects_are_left_out_on_request(self, root):
         path = root / "Annotations" / "a.xml"
         hard = "<object><difficult>1</difficult>"
         path.write_text(path.read_text().replace("<object>", hard, 1))
@@ -106,7 +106,7 @@ class TestVoc:
         )
         assert boxes(convert_voc(root).splits["all"])["a.jpg"] == [("dog", 0, 0, 10, 5)]
 
-    def test_splits(self, root):
+    def test_image_sets_become_splits(self, root):
         for name in ("b", "c"):
             save_image(root / "JPEGImages" / f"{name}.png", (50, 20))
         write(root / "Annotations" / "b.xml", xml(("ant", 1, 1, 2, 2)))
@@ -130,20 +130,20 @@ class TestVoc:
         assert splits["train"]["categories"] == splits["val"]["categories"]
 
     @pytest.mark.parametrize("size", [None, (0, 0)])
-    def test_size_from_the_image(self, root, size):
+    def test_a_size_that_is_not_given_is_that_of_the_turned_image(self, root, size):
         save_image(root / "JPEGImages" / "a.jpg", (33, 44), orientation=6)
         write(root / "Annotations" / "a.xml", xml(size=size))
         image = convert_voc(root).splits["all"]["images"][0]
         assert (image["width"], image["height"]) == (44, 33)
 
-    def test_file_name_of_another_image(self, root):
+    def test_the_name_of_the_xml_file_counts(self, root):
         """As after renaming files: the name of the XML file counts."""
         save_image(root / "JPEGImages" / "b.jpg")
         write(root / "Annotations" / "a.xml", xml(("dog", 1, 1, 10, 5), filename="b.jpg"))
         expected = {"a.jpg": [("dog", 0, 0, 10, 5)], "b.jpg": []}
         assert boxes(convert_voc(root).splits["all"]) == expected
 
-    def test_images_that_differ_in_their_suffix(self, root):
+    def test_of_images_that_differ_in_their_suffix_the_named_one_counts(self, root):
         save_image(root / "JPEGImages" / "a.png")
         assert list(boxes(convert_voc(root).splits["all"])) == ["a.jpg"]
         write(root / "Annotations" / "a.xml", xml(filename="a"))
@@ -162,7 +162,7 @@ class TestVoc:
             (xml(size=("wide", 3)), r"a\.xml: <size/width> .* 'wide'"),
         ],
     )
-    def test_malformed_files(self, root, text, message):
+    def test_malformed_files_are_named(self, root, text, message):
         write(root / "Annotations" / "a.xml", text)
         with pytest.raises(ValueError, match=message):
             convert_voc(root)
@@ -185,14 +185,14 @@ class TestVoc:
             '<!DOCTYPE x SYSTEM "file:///etc/hostname">',
         ],
     )
-    def test_hostile_xml(self, root, doctype, encoding):
+    def test_document_types_are_refused(self, root, doctype, encoding):
         text = xml(("dog", 1, 1, 2, 2)).replace("dog", "&a;")
         header = f'<?xml version="1.0" encoding="{encoding}"?>'
         (root / "Annotations" / "a.xml").write_bytes((header + doctype + text).encode(encoding))
         with pytest.raises(ValueError, match=r"a\.xml .*DOCTYPE"):
             convert_voc(root)
 
-    def test_missing_files(self, root, tmp_path):
+    def test_missing_files_are_named(self, root, tmp_path):
         with pytest.raises(FileNotFoundError, match="nowhere"):
             convert_voc(tmp_path / "nowhere")
         write(root / "ImageSets" / "Main" / "train.txt", "a\nb\n")
@@ -203,7 +203,7 @@ class TestVoc:
         with pytest.raises(FileNotFoundError, match=r"a\.xml has no image"):
             convert_voc(root)
 
-    def test_no_images(self, tmp_path):
+    def test_a_folder_without_images_is_refused(self, tmp_path):
         for name in ("Annotations", "JPEGImages"):
             (tmp_path / name).mkdir()
         with pytest.raises(ValueError, match="has no images"):
@@ -226,7 +226,7 @@ class TestYolo:
         write(folder / "data.yaml", yaml.safe_dump(config))
         return folder / "data.yaml"
 
-    def test_boxes(self, data_yaml):
+    def test_relative_centres_become_pixels_from_the_corner(self, data_yaml):
         image_root, splits = convert_yolo(data_yaml)
         assert image_root == data_yaml.parent / "images" and list(splits) == ["train", "val"]
         assert splits["train"] == {
@@ -242,24 +242,24 @@ class TestYolo:
         assert boxes(splits["val"]) == {"val/b.jpg": []}
         assert splits["val"]["categories"] == splits["train"]["categories"]
 
-    def test_empty_label_file(self, data_yaml):
+    def test_an_empty_label_file_means_no_boxes(self, data_yaml):
         write(data_yaml.parent / "labels" / "val" / "b.txt", "\n")
         assert boxes(convert_yolo(data_yaml).splits["val"]) == {"val/b.jpg": []}
 
-    def test_polygons(self, data_yaml):
+    def test_polygons_become_their_bounding_boxes(self, data_yaml):
         label_file = data_yaml.parent / "labels" / "train" / "a.txt"
         label_file.write_text("0 0.25 0.5 0.5 0.1 0.75 0.9\n")
         content = convert_yolo(data_yaml).splits["train"]
         assert boxes(content)["train/a.jpg"] == [("dog", 10, 3, 20, 24)]
 
-    def test_keypoints(self, data_yaml):
+    def test_keypoints_are_left_out(self, data_yaml):
         self.write(data_yaml.parent, kpt_shape=[1, 3])
         label_file = data_yaml.parent / "labels" / "train" / "a.txt"
         label_file.write_text("0 0.5 0.5 0.25 0.2 0.1 0.1 2\n")
         content = convert_yolo(data_yaml).splits["train"]
         assert boxes(content)["train/a.jpg"] == [("dog", 15, 12, 10, 6)]
 
-    def test_turned_image(self, data_yaml):
+    def test_labels_are_those_of_the_turned_image(self, data_yaml):
         # Stored as 40 x 30, shown as 30 x 40: the labels are of what is shown.
         save_image(data_yaml.parent / "images" / "train" / "a.jpg", orientation=6)
         content = convert_yolo(data_yaml).splits["train"]
@@ -269,7 +269,7 @@ class TestYolo:
     @pytest.mark.parametrize(
         "names", [{0: "dog", 1: "cat"}, {1: "cat", 0: "dog"}, {"0": "dog", "1": "cat"}]
     )
-    def test_numbered_names(self, data_yaml, names):
+    def test_names_may_be_numbered(self, data_yaml, names):
         self.write(data_yaml.parent, names=names, nc=2)
         content = convert_yolo(data_yaml).splits["val"]
         assert content["categories"] == [{"id": 1, "name": "dog"}, {"id": 2, "name": "cat"}]
@@ -279,19 +279,19 @@ class TestYolo:
         categories = convert_yolo(data_yaml).splits["val"]["categories"]
         assert [x["name"] for x in categories] == [f"c{i}" for i in range(12)]
 
-    def test_path(self, data_yaml, tmp_path):
+    def test_path_is_the_folder_of_the_splits(self, data_yaml, tmp_path):
         folder = data_yaml.parent
         (folder / "sub").mkdir()
         for path in (str(folder), ".."):
             moved = self.write(folder / "sub", path=path, test=None)
             assert convert_yolo(moved) == convert_yolo(data_yaml)
 
-    def test_path_that_is_one_folder_off(self, data_yaml):
+    def test_folders_may_be_one_too_high(self, data_yaml):
         expected = convert_yolo(data_yaml)
         self.write(data_yaml.parent, train="../images/train", val="../images/val")
         assert convert_yolo(data_yaml) == expected
 
-    def test_files_that_are_no_images(self, data_yaml):
+    def test_hidden_files_and_texts_are_no_images(self, data_yaml):
         folder = data_yaml.parent / "images" / "train"
         write(folder / "notes.txt", "")
         write(folder / "._a.jpg", "")
@@ -299,20 +299,20 @@ class TestYolo:
         names = list(boxes(convert_yolo(data_yaml).splits["train"]))
         assert names == ["train/a.jpg", "train/sub/C.JPG"]
 
-    def test_list_of_folders(self, data_yaml):
+    def test_a_split_may_have_several_folders(self, data_yaml):
         self.write(data_yaml.parent, train=["images/train", "images/val"], val=None)
         splits = convert_yolo(data_yaml).splits
         assert list(splits) == ["train"]
         assert list(boxes(splits["train"])) == ["train/a.jpg", "val/b.jpg"]
 
-    def test_text_file(self, data_yaml):
+    def test_a_text_file_may_list_the_images(self, data_yaml):
         folder = data_yaml.parent
         lines = ["./images/val/b.jpg", "", str(folder / "images" / "train" / "a.jpg")]
         write(folder / "list.txt", "\n".join(lines))
         self.write(folder, train="list.txt", val=None)
         assert list(boxes(convert_yolo(data_yaml).splits["train"])) == ["val/b.jpg", "train/a.jpg"]
 
-    def test_folders_of_splits(self, tmp_path):
+    def test_each_split_may_have_its_images_and_labels(self, tmp_path):
         """As in exports that have train/images and train/labels."""
         for split in ("train", "val"):
             save_image(tmp_path / split / "images" / "a.jpg")
@@ -336,7 +336,7 @@ class TestYolo:
             ("0 nan .5 .1 .1", "line 1: .*relative"),
         ],
     )
-    def test_malformed_labels(self, data_yaml, text, message):
+    def test_malformed_labels_are_named_with_their_line(self, data_yaml, text, message):
         write(data_yaml.parent / "labels" / "train" / "a.txt", text)
         with pytest.raises(ValueError, match=rf"a\.txt, {message}"):
             convert_yolo(data_yaml)
@@ -347,18 +347,22 @@ class TestYolo:
             ({"names": None}, ValueError, "'names'"),
             ({"names": {1: "dog", 2: "cat"}}, ValueError, "from 0 on"),
             ({"names": ["dog", "dog"]}, ValueError, "twice"),
-            ({"nc": 3}, ValueError, "'nc' is 3, but 'names' has 2"),
+            ({"names": [["dog"], ["cat"]]}, ValueError, "'names' should list"),
+            ({"nc": 3}, ValueError, "'nc' should be 2, as many as 'names' has"),
+            ({"path": ["a"]}, ValueError, "'train' should be a folder"),
+            ({"train": {"a": "b"}}, ValueError, "'train' should be a folder"),
+            ({"val": ["images/val", "nowhere"]}, FileNotFoundError, "'val': .*nowhere"),
             ({"train": "nowhere"}, FileNotFoundError, "'train': .*nowhere: no such folder"),
             ({"train": None, "val": None}, ValueError, "none of train, val, test"),
             ({"train": "labels/train"}, ValueError, "'train': .* has no images"),
         ],
     )
-    def test_malformed_data_yaml(self, data_yaml, changes, error, message):
+    def test_malformed_data_yaml_is_named(self, data_yaml, changes, error, message):
         self.write(data_yaml.parent, **changes)
         with pytest.raises(error, match=rf"data\.yaml.*{message}"):
             convert_yolo(data_yaml)
 
-    def test_broken_files(self, data_yaml, tmp_path):
+    def test_broken_files_are_named(self, data_yaml, tmp_path):
         with pytest.raises(FileNotFoundError, match=r"nowhere\.yaml"):
             convert_yolo(tmp_path / "nowhere.yaml")
         (data_yaml.parent / "images" / "train" / "a.jpg").write_text("no image")
@@ -368,10 +372,34 @@ class TestYolo:
         self.write(data_yaml.parent, train="list.txt")
         with pytest.raises(FileNotFoundError, match=r"list\.txt, line 2: c\.jpg"):
             convert_yolo(data_yaml)
-        for text, message in (("a: [", "no plain YAML"), ("- 1", "should have keys")):
+        for text, message in (
+            ("b: 1\na: [", ", line 2: not YAML, expected"),
+            ("[" * 10_000, " is not YAML"),
+            ("- 1", " should have keys"),
+            ("a: " + "0" * 1_000_000, " has more than 1000000 bytes"),
+        ):
             data_yaml.write_text(text)
-            with pytest.raises(ValueError, match=message):
+            with pytest.raises(ValueError, match=f"data.yaml{message}"):
                 convert_yolo(data_yaml)
+
+    def test_a_split_whose_folder_is_absent_is_left_out(self, data_yaml, log):
+        self.write(data_yaml.parent, test="../test/images")
+        assert list(convert_yolo(data_yaml).splits) == ["train", "val"]
+        (message,) = log.messages
+        assert "data.yaml: 'test' is left out: " in message and "test/images" in message
+
+    def test_without_any_split_conversion_fails(self, data_yaml):
+        self.write(data_yaml.parent, train=None, val="nowhere")
+        with pytest.raises(ValueError, match="none of train, val, test has an image"):
+            convert_yolo(data_yaml)
+
+    def test_class_names_are_kept_as_they_are_written(self, data_yaml):
+        names = "names: [no, yes, on, 010, 1:30, 1e3, null]"
+        data_yaml.write_text(f"train: images/train\ntest: null\nnc: 7\n{names}\n")
+        categories = convert_yolo(data_yaml).splits["train"]["categories"]
+        assert [x["name"] for x in categories] == [
+            *("no", "yes", "on", "010", "1:30", "1e3", "null")
+        ]
 
 
 def write_voc(content, image_root, root, split):
@@ -456,7 +484,7 @@ def contents(draw):
 
 
 @given(contents())
-def test_round_trip(tmp_path_factory, content):
+def test_voc_and_yolo_there_and_back_give_the_same_boxes(tmp_path_factory, content):
     folder = tmp_path_factory.mktemp("data")
     for image in content["images"]:
         save_image(folder / image["file_name"], (image["width"], image["height"]))
@@ -469,7 +497,7 @@ def test_round_trip(tmp_path_factory, content):
 
 
 @pytest.mark.skipif(not BCCD.is_dir(), reason="needs the BCCD data")
-def test_round_trip_of_real_data(tmp_path):
+def test_real_data_there_and_back_give_the_same_boxes(tmp_path):
     for split in ("train", "val"):
         content = json.loads((BCCD / "annotations" / f"bccd_{split}.json").read_text())
         write_voc(content, BCCD / "images", tmp_path / "voc", split)

@@ -23,7 +23,7 @@ COLORS = np.random.default_rng(0).integers(0, 256, (6, 8, 3), dtype=np.uint8)
 
 
 @pytest.mark.parametrize("mode", ["RGB", "RGBA", "L", "LA", "P", "1", "CMYK"])
-def test_as_detectron2_reads_it(save, mode):
+def test_every_mode_is_read_as_by_detectron2(save, mode):
     name = "image.jpg" if mode == "CMYK" else "image.png"
     path = save(COLORS, name, mode)
     image = read_upload(path)
@@ -31,7 +31,7 @@ def test_as_detectron2_reads_it(save, mode):
     assert (image == read_image(str(path), "BGR")).all()
 
 
-def test_turned_as_exif_says(save):
+def test_an_image_is_turned_as_exif_says(save):
     exif = Image.Exif()
     exif[0x0112] = 6
     path = save(COLORS, "image.jpg", exif=exif)
@@ -40,28 +40,28 @@ def test_turned_as_exif_says(save):
 
 
 @pytest.mark.parametrize("name", ["image.png", "image.tif"])
-def test_16_bits(save, name):
+def test_16_bits_are_scaled_to_8(save, name):
     # 65535 / 255 = 257
     path = save(np.array([[0, 257, 128 * 257, 65535]], dtype=np.uint16), name)
     assert read_upload(path)[0, :, 0].tolist() == [0, 1, 128, 255]
 
 
-def test_8_bits_in_32(save):
+def test_8_bits_in_32_stay_as_they_are(save):
     path = save(np.array([[0, 100, 255]], dtype=np.int32), "image.tif")
     assert read_upload(path)[0, :, 0].tolist() == [0, 100, 255]
 
 
-def test_floats(save):
+def test_floats_are_stretched_to_8_bits(save):
     path = save(np.array([[-1.0, 0.0, 1.0, np.nan]], dtype=np.float32), "image.tif")
     assert read_upload(path)[0, :, 0].tolist() == [0, 127, 255, 127]
     assert (read_upload(save(np.ones((2, 2), np.float32), "same.tif")) == 0).all()
 
 
-def test_one_pixel(save):
+def test_an_image_may_have_one_pixel(save):
     assert read_upload(save(COLORS[:1, :1])).tolist() == [[COLORS[0, 0, ::-1].tolist()]]
 
 
-def test_too_large(save, tmp_path, huge_png, limited_memory):
+def test_too_many_pixels_are_refused(save, tmp_path, huge_png, limited_memory):
     path = save(COLORS)
     with pytest.raises(ValueError, match=r"image.png is too large: at most 4e-05 .* not 8 x 6"):
         read_upload(path, max_pixels=40)
@@ -71,7 +71,7 @@ def test_too_large(save, tmp_path, huge_png, limited_memory):
         read_upload(tmp_path / "huge.png")
 
 
-def test_too_narrow(save):
+def test_too_narrow_images_are_refused(save):
     assert read_upload(save(np.zeros((200, 1), np.uint8))).shape == (200, 1, 3)
     with pytest.raises(ValueError, match="image.png is too narrow: 1 x 201"):
         read_upload(save(np.zeros((201, 1), np.uint8)))
@@ -80,13 +80,13 @@ def test_too_narrow(save):
 @pytest.mark.parametrize(
     "content", [b"", b"no image", b"<svg xmlns='http://www.w3.org/2000/svg'/>", b"%!PS-Adobe EPSF"]
 )
-def test_no_image(tmp_path, content):
+def test_what_is_no_image_is_refused(tmp_path, content):
     (tmp_path / "text.png").write_bytes(content)
     with pytest.raises(ValueError, match="text.png is no image, or none of the kinds BMP, GIF"):
         read_upload(tmp_path / "text.png")
 
 
-def test_cut_off(save, tmp_path):
+def test_a_truncated_image_is_refused(save, tmp_path):
     content = save(np.zeros((300, 300), np.uint8), "image.jpg").read_bytes()
     (tmp_path / "half.jpg").write_bytes(content[: len(content) // 2])
     with pytest.raises(ValueError, match="half.jpg is broken: "):

@@ -64,7 +64,7 @@ class TestPolygonMask:
         ],
         ids=["rectangle", "between centres", "triangle", "notch", "partly outside", "outside"],
     )
-    def test_pixels(self, polygon, expected):
+    def test_pixels_whose_centres_are_inside(self, polygon, expected):
         for corners in (polygon, polygon[::-1]):
             mask = polygon_mask(np.array(corners, dtype=float), height=4, width=6)
             assert ["".join(".#"[pixel] for pixel in row) for row in mask.astype(int)] == expected
@@ -120,7 +120,7 @@ class TestAnnotations:
         assert ids == list(range(1, len(ids) + 1))
         assert all(annotation["iscrowd"] == 0 for annotation in dataset["annotations"])
 
-    def test_number_of_objects(self, folder):
+    def test_images_have_up_to_six_objects(self, folder):
         numbers = {id_: len(a) for id_, a in by_image(read(folder, "train")).items()}
         assert numbers.pop(30) == 0
         assert min(numbers.values()) == 1
@@ -128,9 +128,11 @@ class TestAnnotations:
 
 
 class TestDeterminism:
-    def test_same_seed_same_bytes(self, folder, tmp_path):
-        make_shapes(tmp_path / "again", NUM_TRAIN, NUM_VAL)
-        assert contents(tmp_path / "again") == contents(folder)
+    def test_same_seed_same_bytes(self, tmp_path):
+        first, again = tmp_path / "first", tmp_path / "again"
+        for folder in (first, again):
+            make_shapes(folder, num_train=2, num_val=1)
+        assert contents(again) == contents(first)
 
     def test_larger_data_set_extends_the_smaller(self, folder, tmp_path):
         make_shapes(tmp_path / "small", num_train=3, num_val=1)
@@ -191,13 +193,13 @@ class TestExistingFolder:
 
 
 @pytest.mark.parametrize("wrong", [{"num_train": 0}, {"num_val": -1}, {"seed": -1}])
-def test_wrong_numbers(tmp_path, wrong):
+def test_wrong_numbers_are_refused(tmp_path, wrong):
     with pytest.raises(ValueError, match="at least"):
         make_shapes(tmp_path / "shapes", **wrong)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_command(tmp_path, monkeypatch, capsys):
+def test_the_command_makes_the_data_once(tmp_path, monkeypatch, capsys):
     def run(*arguments):
         monkeypatch.setattr(sys, "argv", ["make_shapes.py", *arguments])
         with pytest.raises(SystemExit) as stop:

@@ -3,6 +3,7 @@
 Image 1 has a circle, a square and a triangle; image 2 a circle and a crowd of squares.
 """
 
+import copy
 import json
 import math
 from functools import partial
@@ -19,6 +20,7 @@ from detectron2.data.datasets import register_coco_instances
 from detectron2.evaluation import COCOEvaluator
 from detectron2.structures import Boxes, Instances
 from detectron2.utils import comm
+from tood_d2.data.coco.reading import read_coco
 from tood_d2.evaluation import coco_evaluator
 from tood_d2.evaluation import figures as evaluation_figures
 from tood_d2.evaluation.coco_evaluator import (
@@ -138,14 +140,14 @@ class TestMatchDetections:
     def match(self, ious, same_class=same, is_crowd=no_crowd):
         return match_detections(*map(np.array, (ious, same_class, is_crowd))).tolist()
 
-    def test_the_largest_iou(self):
+    def test_the_largest_iou_wins(self):
         assert self.match([[0.6, 0.9], [0.7, 0.1]]) == [1, 0]
 
     def test_the_higher_score_comes_first(self):
         assert self.match([[0.6, 0.1], [0.9, 0.1]]) == [0, -1]
         assert self.match([[0.6, 0.9], [0.5, 0.8]]) == [1, 0]
 
-    def test_threshold(self):
+    def test_an_iou_under_one_half_is_no_match(self):
         assert self.match([[0.5, 0.0], [0.0, 0.4999]]) == [0, -1]
 
     def test_the_own_class_comes_first(self):
@@ -162,7 +164,7 @@ class TestMatchDetections:
         assert self.match([[0.6, 0.9], [0.6, 0.9]], is_crowd=[False, True]) == [0, 1]
 
     @pytest.mark.parametrize("shape", [(0, 0), (0, 2), (2, 0)])
-    def test_nothing_to_match(self, shape):
+    def test_without_objects_nothing_matches(self, shape):
         matches = match_detections(np.zeros(shape), np.zeros(shape, bool), np.zeros(shape[1], bool))
         assert matches.tolist() == [-1] * shape[0]
 
@@ -204,14 +206,14 @@ class TestConfusionMatrix:
 class TestEvaluator:
     @pytest.mark.parametrize("objects", [OBJECTS, []])
     @pytest.mark.parametrize("detections", [DETECTIONS, {1: [], 2: []}])
-    def test_pictures(self, build, messages, tmp_path, objects, detections):
+    def test_both_pictures_are_written(self, build, messages, tmp_path, objects, detections):
         evaluate(build(objects), detections)
         assert messages == []
         assert written(tmp_path) == PICTURES
 
     # Without the compiled implementation, Detectron2 falls back to pycocotools.
     @pytest.mark.parametrize("use_fast_impl", [True, False])
-    def test_by_hand(self, build, drawn, use_fast_impl):
+    def test_matrix_and_curves_are_those_worked_out_by_hand(self, build, drawn, use_fast_impl):
         results = evaluate(build(use_fast_impl=use_fast_impl))["bbox"]
         matrix, names, title = drawn["draw_confusion_matrix"]
         assert matrix.tolist() == MATRIX
@@ -230,7 +232,7 @@ class TestEvaluator:
         assert results["AP50"] == pytest.approx(100 * precisions[0.5].mean())
         assert results["AP75"] == pytest.approx(100 * precisions[0.75].mean())
 
-    def test_ious_of_the_curves(self, build, drawn):
+    def test_the_curves_are_at_their_ious(self, build, drawn):
         # A box of 10 x 6 has an IoU of 0.6 with its object.
         objects = [(1, 1, [0, 0, 10, 10], 0), (1, 1, [20, 0, 10, 10], 0)]
         evaluate(build(objects), {1: [(CIRCLE, 0.9, [0, 0, 10, 6])]})
@@ -246,29 +248,37 @@ class TestEvaluator:
         theirs = evaluate(build(cls=COCOEvaluator))["bbox"]
         assert ours == pytest.approx(theirs, nan_ok=True)
 
-    def test_score_thresh(self, build, drawn):
+    def test_the_content_that_is_read_once_stays_as_it_is(self, build, drawn, tmp_path):
+        evaluator = build(use_fast_impl=False)
+        content = read_coco(tmp_path / "gt.json")
+        before = copy.deepcopy(content)
+        assert evaluator._coco_api.dataset["images"] is content["images"]
+        evaluate(evaluator)  # by pycocotools, which marks crowds as ignored
+        assert content == before
+
+    def test_the_matrix_counts_from_the_score_threshold_on(self, build, drawn):
         evaluate(build(score_thresh=0.1))
         matrix, *_ = drawn["draw_confusion_matrix"]
         assert matrix[CIRCLE].tolist() == [2, 0, 0, 0]
 
-    def test_some_images(self, build, drawn):
+    def test_only_the_images_wanted_count(self, build, drawn):
         evaluate(build(), img_ids=[1])
         matrix, *_ = drawn["draw_confusion_matrix"]
         assert matrix[:NONE].sum() == 3 and matrix[NONE].sum() == 0
 
-    def test_no_detections(self, build, drawn):
+    def test_without_detections_all_objects_are_missed(self, build, drawn):
         results = evaluate(build(), {1: [], 2: []})
         assert math.isnan(results["bbox"]["AP"])
         matrix, *_ = drawn["draw_confusion_matrix"]
         assert matrix[:, NONE].tolist() == [2, 1, 1, 0] and matrix.sum() == 4
 
-    def test_no_ground_truth(self, build, drawn):
+    def test_without_ground_truth_all_detections_are_wrong(self, build, drawn):
         results = evaluate(build([]))
         assert math.isnan(results["bbox"]["AP"])
         matrix, *_ = drawn["draw_confusion_matrix"]
         assert matrix[NONE].tolist() == [3, 2, 1, 0] and matrix.sum() == 6
 
-    def test_no_output_dir(self, build, drawn):
+    def test_without_an_output_folder_nothing_is_drawn(self, build, drawn):
         assert evaluate(build(output_dir=None))["bbox"]["AP50"] > 0
         assert drawn == {}
 
@@ -277,7 +287,7 @@ class TestEvaluator:
         assert evaluate(build(distributed=False))["bbox"]["AP50"] > 0
         assert drawn == {}
 
-    def test_detections_of_all_processes(self, build, drawn, monkeypatch):
+    def test_detections_of_all_processes_count(self, build, drawn, monkeypatch):
         evaluator = build()
         process(evaluator, {2: DETECTIONS[2]})
         other = evaluator._predictions

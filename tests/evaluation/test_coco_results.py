@@ -18,7 +18,7 @@ def instances(*rows):
     )
 
 
-def test_names_and_ids():
+def test_results_have_names_and_ids():
     detections = instances((1, 0.5, [10, 20, 40, 60]), (0, 0.25, [0, 0, 1, 1]))
     assert coco_results(detections, "a.jpg", ["cat", "dog"], [3, 9]) == [
         {
@@ -43,10 +43,10 @@ def test_names_and_ids():
 @pytest.mark.parametrize(
     ("file_name", "image_id"), [("000000000139.jpg", 139), ("12a.jpg", "12a"), ("²", "²")]
 )
-def test_image_id(file_name, image_id):
+def test_digits_become_a_number(file_name, image_id):
     (result,) = coco_results(instances((0, 0.5, [0, 0, 1, 1])), file_name, ["cat"], [1])
     assert result["image_id"] == image_id
 
 
-def test_nothing_detected():
+def test_without_detections_there_are_no_results():
     assert coco_results(instances(), "a.jpg", ["cat"], [1]) == []

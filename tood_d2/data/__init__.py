@@ -1,6 +1,6 @@
-from .coco.registration import register_coco_json
-from .loading.filtering import get_training_dicts
-from .loading.loader import build_test_loader, build_train_loader
+"""Data in COCO's form: conversion, checks, registration, and batches to train on."""
+
+import importlib
 
 __all__ = [
     "build_test_loader",
@@ -8,3 +8,11 @@ __all__ = [
     "get_training_dicts",
     "register_coco_json",
 ]
+
+
+def __getattr__(name: str):
+    """Imports PyTorch, which takes seconds, only for who uses it."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module = ".coco.registration" if name == "register_coco_json" else ".loading"
+    return getattr(importlib.import_module(module, __name__), name)

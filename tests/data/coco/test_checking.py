@@ -32,7 +32,7 @@ def only(problems):
 
 
 class TestFine:
-    def test_gaps_and_sub_folders(self, content):
+    def test_gaps_in_ids_and_sub_folders(self, content):
         assert check(content) == []
 
     def test_info_and_licences(self, content):
@@ -103,7 +103,7 @@ def bad_annotation(request, content):
     return content, item, expected
 
 
-def test_annotations(bad_annotation):
+def test_each_bad_annotation_is_found(bad_annotation):
     content, item, (kind, words, fatal) = bad_annotation
     problem = only(check(content))
     assert (problem.kind, problem.fatal) == (kind, fatal)
@@ -112,7 +112,7 @@ def test_annotations(bad_annotation):
     assert words in problem.message
 
 
-def test_fixed_annotations(bad_annotation):
+def test_each_bad_annotation_is_fixed(bad_annotation):
     content, item, _ = bad_annotation
     before = copy.deepcopy(content)
     fixed, changes = fix(content, [], "x.json")
@@ -123,14 +123,14 @@ def test_fixed_annotations(bad_annotation):
 
 
 @pytest.mark.parametrize("key", ["image_id", "category_id"])
-def test_same_box_of_several_unknown_images_or_categories(content, key):
+def test_same_box_of_unknown_images_or_categories_is_no_duplicate(content, key):
     content["annotations"] += [annotation(6, **{key: 10}), annotation(8, **{key: 11})]
     kind = "unknown-" + key.removesuffix("_id")
     assert [x.kind for x in check(content)] == [kind, kind]
 
 
 @pytest.mark.parametrize("field", ["id", "image_id", "category_id", "bbox"])
-def test_annotation_without_field(content, field):
+def test_annotations_without_a_field_are_named_and_dropped(content, field):
     del content["annotations"][1][field]
     problem = only(check(content))
     assert (problem.kind, problem.fatal) == ("bad-annotation", True)
@@ -141,7 +141,7 @@ def test_annotation_without_field(content, field):
     assert check(fixed) == [] and len(fixed["annotations"]) == len(changes) == 1
 
 
-def test_items_that_are_no_objects(content):
+def test_items_that_are_no_objects_are_named(content):
     content["annotations"][1] = 3
     content["images"].append(None)
     problems = check(content)

@@ -6,32 +6,36 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from detectron2.structures import BoxMode
 from tood_d2.data.coco.figures import COLUMNS, MAX_CLASSES, draw_dataset
 
 
 @pytest.fixture
-def records(tmp_path):
-    """Five white images, 60 x 40; the first has three boxes, the second one, the others none."""
+def draw(tmp_path):
+    """Draws five white images, 60 x 40; the first has three boxes, the second one, the others none.
+
+    Takes other boxes, (position of the image, category id, box), and the number of categories.
+    """
     boxes = [
-        [(0, (10, 10, 16, 4)), (1, (5, 20, 8, 8)), (1, (20, 20, 0, 9))],
-        [(1, (0, 0, 32, 32))],
-        *([] for _ in range(3)),
+        (0, 0, [10, 10, 16, 4]),
+        (0, 1, [5, 20, 8, 8]),
+        (0, 1, [20, 20, 0, 9]),
+        (1, 1, [0, 0, 32, 32]),
     ]
-    path = tmp_path / "white.png"
-    Image.new("RGB", (60, 40), "white").save(path)
-    return [
-        {
-            "file_name": str(path),
-            "image_id": i,
-            "width": 60,
-            "height": 40,
+    Image.new("RGB", (60, 40), "white").save(tmp_path / "white.png")
+
+    def _draw(boxes=boxes, names=("cat", "dog"), num_images=12, seed=0):
+        image = {"file_name": "white.png", "width": 60, "height": 40}
+        content = {
+            "images": [image | {"id": i} for i in range(5)],
             "annotations": [
-                {"bbox": box, "bbox_mode": BoxMode.XYWH_ABS, "category_id": c} for c, box in objects
+                {"id": i, "image_id": row, "category_id": c, "bbox": box}
+                for i, (row, c, box) in enumerate(boxes, start=1)
             ],
+            "categories": [{"id": i, "name": name} for i, name in enumerate(names)],
         }
-        for i, objects in enumerate(boxes)
-    ]
+        return draw_dataset(content, tmp_path, num_images, seed)
+
+    return _draw
 
 
 def parts(figure):
@@ -51,8 +55,8 @@ def render(figure):
     return np.array(Image.open(buffer))
 
 
-def test_sizes_and_aspect_ratios(records):
-    size, ratio, _, _ = parts(draw_dataset(records, ["cat", "dog"]))[1]
+def test_histograms_of_sizes_and_aspect_ratios(draw):
+    size, ratio, _, _ = parts(draw())[1]
     # 16 x 4 and 8 x 8 have size 8, 32 x 32 has 32; the box without width is not counted.
     assert list(bars(size).values()) == [2, 1]
     assert list(bars(size)) == pytest.approx([8, 32], rel=0.1)
@@ -61,67 +65,65 @@ def test_sizes_and_aspect_ratios(records):
     assert size.get_xscale() == ratio.get_xscale() == "log"
 
 
-def test_boxes_per_image_and_class(records):
-    _, _, numbers, classes = parts(draw_dataset(records, ["cat", "dog"]))[1]
+def test_histograms_of_images_and_classes(draw):
+    _, _, numbers, classes = parts(draw())[1]
     assert bars(numbers) == {0: 3, 1: 1, 3: 1}
     assert [x.get_text() for x in classes.get_yticklabels()] == ["dog", "cat"]
     assert [x.get_width() for x in classes.patches] == [3, 1]
 
 
-def test_many_boxes_and_classes(records):
-    records[0]["annotations"] *= 100
-    names = [str(i) for i in range(30)]
-    _, _, numbers, classes = parts(draw_dataset(records, names))[1]
+def test_many_boxes_are_binned_and_rare_classes_left_out(draw):
+    boxes = [(0, 0, [1, 2, 3, 4])] * 100
+    _, _, numbers, classes = parts(draw(boxes, [str(i) for i in range(30)]))[1]
     assert sum(bars(numbers).values()) == 5
     assert len(classes.patches) == MAX_CLASSES
     assert "10 rarer classes" in classes.get_xlabel()
 
 
 @pytest.mark.parametrize("num_images", [1, 4, 5, 12])
-def test_number_of_images(records, num_images):
-    figure = draw_dataset(records, ["cat", "dog"], num_images)
+def test_as_many_images_as_wanted_or_all(draw, num_images):
+    figure = draw(num_images=num_images)
     titles, _ = parts(figure)
     assert len(set(titles)) == min(num_images, 5)
     assert figure.get_figheight() == pytest.approx(3 * (-(-len(titles) // COLUMNS) + 1))
 
 
-def test_seed_chooses_the_images(records):
-    figures = [draw_dataset(records, ["cat", "dog"], 2, seed) for seed in (0, 0, 1, 2)]
-    first, again, *others = (parts(figure)[0] for figure in figures)
+def test_the_seed_chooses_the_images(draw):
+    first, again, *others = (parts(draw(num_images=2, seed=i))[0] for i in (0, 0, 1, 2))
     assert first == again and len({tuple(x) for x in (first, *others)}) > 1
-    first, again = (
-        [ax.get_images()[0].get_array() for ax in figure.subfigs[0].axes if ax.get_title()]
-        for figure in figures[:2]
-    )
-    assert np.array_equal(first, again)
 
 
-def test_boxes_are_drawn_at_their_place(records, tmp_path):
+def test_boxes_are_drawn_at_their_place_with_the_name_of_their_class(draw, tmp_path):
     Image.new("RGB", (960, 640), "white").save(tmp_path / "white.png")
-    records[1]["annotations"] = [
-        {"bbox": (400, 200, 800, 600), "bbox_mode": BoxMode.XYXY_ABS, "category_id": 1}
-    ]
-    figure = draw_dataset(records[1:2], ["cat", "dog"])
-    picture = figure.subfigs[0].axes[0].get_images()[0].get_array()
-    assert picture.shape == (320, 480, 3)  # half as large
-    ys, xs = np.nonzero((picture < 250).any(axis=2))
-    sides = [xs.min(), ys.min(), xs.max(), ys.max()]
-    assert sides == pytest.approx([200, 100, 400, 300], abs=3)
+    figure = draw([(0, 1, [400, 200, 300, 350])], ["cat", "US$ or $\\oops$"], num_images=5)
+    ax = figure.subfigs[0].axes[0]
+    (image,), (box,), (label,) = ax.get_images(), ax.patches, ax.texts
+    assert image.get_array().shape == (320, 480, 3)  # half as large, in the image's coordinates
+    assert (ax.get_xlim(), ax.get_ylim()) == ((0, 960), (640, 0))
+    assert box.get_bbox().bounds == (400, 200, 300, 350)
+    assert label.get_position() == (400, 200)
+    picture = render(figure)
+    assert "".join(label.get_text().split("\\$")) == "US or \\oops"  # no formula
+    color = (255 * np.array(box.get_edgecolor()[:3])).round()
+    assert (np.abs(picture[..., :3] - color).max(axis=2) < 2).any()
 
 
-def test_no_boxes(records):
-    figure = draw_dataset(records[2:], ["cat", "dog"])
+def test_an_image_is_turned_as_its_exif_data_say(draw, tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.new("RGB", (40, 60), "white").save(tmp_path / "white.png", exif=exif)
+    (image,) = draw(num_images=1).subfigs[0].axes[0].get_images()
+    assert image.get_array().shape == (40, 60, 3)
+
+
+def test_images_without_boxes_are_drawn(draw):
+    figure = draw([], num_images=1)
     render(figure)
     _, axes = parts(figure)
-    assert not bars(axes[0]) and not bars(axes[1]) and bars(axes[2]) == {0: 3}
+    assert not bars(axes[0]) and not bars(axes[1]) and bars(axes[2]) == {0: 5}
 
 
-def test_no_images():
-    with pytest.raises(ValueError, match="no image"):
-        draw_dataset([], ["cat"])
-
-
-def test_broken_image(records, tmp_path):
+def test_a_broken_image_is_named(draw, tmp_path):
     (tmp_path / "white.png").write_text("no image")
     with pytest.raises(OSError, match="white.png"):
-        draw_dataset(records, ["cat", "dog"])
+        draw()

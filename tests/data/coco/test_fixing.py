@@ -31,7 +31,7 @@ def check(content):
 
 
 class TestFix:
-    def test_clips(self, content):
+    def test_boxes_are_clipped_to_their_image(self, content):
         content["annotations"] += [
             annotation(6, (-3, 70, 10, 20)),
             annotation(8, (90, -5, 20, 105), segmentation=[[0, 0, 1, 0, 1, 1]]),
@@ -42,13 +42,13 @@ class TestFix:
         assert (masked["bbox"], masked["area"]) == ([90, 0, 10, 80], 600)
         assert "annotation 6" in changes[0] and "[0, 70, 7, 10]" in changes[0]
 
-    def test_boxes_that_clipping_makes_equal(self, content):
+    def test_boxes_that_clipping_makes_equal_are_dropped(self, content):
         content["annotations"] += [annotation(6, (90, 0, 15, 9)), annotation(8, (90, 0, 10, 9))]
         fixed, changes = fix(content, [], "x.json")
         assert [x["id"] for x in fixed["annotations"]] == [1, 5, 6]
         assert len(changes) == 2
 
-    def test_ids(self, content):
+    def test_repeated_ids_are_replaced(self, content):
         content["annotations"] += [annotation(i, (x, 2, 9, 9)) for x, i in enumerate((5, 5, 0, 4))]
         fixed, changes = fix(content, [], "x.json")
         assert [x["id"] for x in fixed["annotations"]] == [1, 5, 6, 7, 8, 4]
@@ -59,13 +59,13 @@ class TestFix:
         fixed, _ = fix(content, [], "x.json")
         assert fixed["annotations"][2]["iscrowd"] == 1
 
-    def test_several_problems_of_one_annotation(self, content):
+    def test_an_annotation_with_several_problems_is_dropped_once(self, content):
         content["annotations"].append(annotation(1, (1, 2, 0, 4), image_id=8))
         fixed, changes = fix(content, [], "x.json")
         assert check(fixed) == [] and len(fixed["annotations"]) == 2
         assert [x for x in changes if "dropped" in x] == changes
 
-    def test_what_it_cannot_solve(self, content):
+    def test_what_it_cannot_solve_stays(self, content):
         content["images"].append(content["images"][0] | {"file_name": "c"})
         fixed, changes = fix(content, [], "x.json")
         assert (fixed, changes) == (content, [])
@@ -93,7 +93,7 @@ def random_content(rng, num_images, num_annotations):
 
 
 @pytest.mark.parametrize("seed", range(10))
-def test_fix_of_random_data(seed, tmp_path, monkeypatch):
+def test_fixed_random_data_have_no_problems_left(seed, tmp_path, monkeypatch):
     content = random_content(np.random.default_rng(seed), 10, 100)
     fixed, changes = fix(content, [], "x.json")
     assert {x.kind for x in check(fixed)} <= {"small-image"}
@@ -121,7 +121,7 @@ json_values = st.recursive(
 
 
 @given(st.data())
-def test_whatever_the_values(data):
+def test_no_value_makes_checks_or_fixing_fail(data):
     """Nothing that JSON can hold makes the checks fail, or lets fixing leave a bad annotation."""
     content = random_content(np.random.default_rng(0), 3, 6)
     for _ in range(data.draw(st.integers(1, 3))):

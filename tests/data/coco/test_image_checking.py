@@ -37,10 +37,10 @@ class TestImageFiles:
         )
         return fixed, changes
 
-    def test_fine(self, content, images):
+    def test_good_images_have_no_problems(self, content, images):
         assert self.check(content, images) == []
 
-    def test_missing(self, content, images):
+    def test_missing_images_are_named(self, content, images):
         (images / "b.png").unlink()
         problem = only(self.check(content, images))
         assert (problem.kind, problem.fatal) == ("missing-image", True)
@@ -48,7 +48,7 @@ class TestImageFiles:
         assert str(images / "b.png") in problem.message
 
     @pytest.mark.parametrize("end", [0, 100, -50])
-    def test_unreadable(self, content, images, end):
+    def test_unreadable_images_are_named_and_dropped(self, content, images, end):
         path = images / "b.png"
         path.write_bytes(path.read_bytes()[:end])
         problem = only(self.check(content, images))
@@ -59,19 +59,19 @@ class TestImageFiles:
         assert [x["id"] for x in fixed["annotations"]] == [1]
         assert ["image 20" in changes[0], "annotation 5" in changes[1]] == [True, True]
 
-    def test_more_pixels_than_memory(self, content, images, huge_png):
+    def test_an_image_of_too_many_pixels_is_not_decoded(self, content, images, huge_png):
         (images / "b.png").write_bytes(huge_png)
         problem = only(self.check(content, images))
         assert (problem.kind, problem.fatal) == ("unreadable-image", True)
         assert "400000000 pixels" in problem.message
 
-    def test_truncated_jpeg(self, content, images):
+    def test_a_truncated_jpeg_is_unreadable(self, content, images):
         Image.effect_noise((64, 48), 50).save(images / "b.jpg")
         (images / "b.jpg").write_bytes((images / "b.jpg").read_bytes()[:-200])
         content["images"][1]["file_name"] = "b.jpg"
         assert only(self.check(content, images)).kind == "unreadable-image"
 
-    def test_wrong_size(self, content, images):
+    def test_a_wrong_size_is_found_and_corrected(self, content, images):
         content["images"][1] |= {"width": 90, "height": 50}
         content["annotations"].append(
             {**content["annotations"][1], "id": 6, "bbox": [50, 0, 30, 30]}
@@ -91,7 +91,7 @@ class TestImageFiles:
         assert fixed["annotations"][2]["bbox"] == [50, 0, 14, 30]
         assert len(changes) == 2
 
-    def test_no_size(self, content, images):
+    def test_a_missing_size_is_filled_in(self, content, images):
         del content["images"][1]["width"]
         fixed, _ = self.fixed(content, images)
         assert fixed["images"][1]["width"] == 64
@@ -102,7 +102,7 @@ class TestImageFiles:
         Image.new("RGB", (64, 48)).save(images / "b.png", exif=exif)
 
     @pytest.mark.parametrize("orientation", [5, 6, 7, 8])
-    def test_size_before_turning(self, content, images, orientation):
+    def test_a_size_before_turning_is_fatal_and_dropped(self, content, images, orientation):
         self.save_turned(images, orientation)
         problem = only(self.check(content, images))
         assert (problem.kind, problem.fatal) == ("exif-unturned", True)
@@ -111,35 +111,24 @@ class TestImageFiles:
         assert [x["id"] for x in fixed["annotations"]] == [1]
         assert len(changes) == 2
 
-    def test_size_after_turning(self, content, images):
+    def test_a_size_after_turning_is_mentioned(self, content, images):
         self.save_turned(images, 6)
         content["images"][1] |= {"width": 48, "height": 64}
         problem = only(self.check(content, images))
         assert (problem.kind, problem.fatal) == ("exif-turned", False)
 
-    def test_upside_down(self, content, images):
+    def test_an_image_upside_down_is_mentioned(self, content, images):
         self.save_turned(images, 3)
         assert only(self.check(content, images)).kind == "exif-turned"
 
-    def test_upright(self, content, images):
+    def test_an_upright_image_has_no_problem(self, content, images):
         self.save_turned(images, 1)
         assert self.check(content, images) == []
 
     @pytest.mark.parametrize("orientation", range(10))
-    def test_size_is_that_of_detectron2(self, images, orientation):
+    def test_the_turned_size_is_that_of_detectron2(self, images, orientation):
         self.save_turned(images, orientation)
         with Image.open(images / "b.png") as image:
             width, height, read = oriented_size(image)
         assert read_image(images / "b.png").shape[:2] == (height, width)
         assert read == orientation
-
-    def test_progress(self, content, images):
-        seen = []
-
-        def progress(items):
-            for item in items:
-                seen.append(item)
-                yield item
-
-        assert check_images(content, "x.json", images, progress) == []
-        assert len(seen) == 2

@@ -11,7 +11,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..loading.filtering import MIN_BOX_SIDE, MIN_IMAGE_SIDE
+# Smaller boxes and images are not trained on, as in the official code.
+MIN_BOX_SIDE = 1  # pixels of the original image
+MIN_IMAGE_SIDE = 32
 
 _ID = (int, float, str)
 FIELDS = {

@@ -10,8 +10,15 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..loading.filtering import MIN_BOX_SIDE, MIN_IMAGE_SIDE
-from .annotation_arrays import FIELDS, AnnotationArrays, annotation_arrays, fault, sound_positions
+from .annotation_arrays import (
+    FIELDS,
+    MIN_BOX_SIDE,
+    MIN_IMAGE_SIDE,
+    AnnotationArrays,
+    annotation_arrays,
+    fault,
+    sound_positions,
+)
 
 _SINGULAR = {"images": "image", "annotations": "annotation", "categories": "category"}
 _WEIGHTS = np.sqrt([2, 3, 5, 7, 11, 13])

@@ -1,27 +1,31 @@
-"""What a data set looks like: some of its images with their boxes, and how the boxes are spread."""
+"""What a data set looks like: some of its images with their boxes, and how the boxes are spread.
 
+N images, A annotations, K categories. Boxes are XYWH in pixels of their image.
+"""
+
+import os
 from collections.abc import Sequence
 
 import numpy as np
+from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 from matplotlib.ticker import LogLocator, NullFormatter
+from PIL import Image, ImageOps
 
-from detectron2.data import Metadata
-from detectron2.data.detection_utils import read_image
-from detectron2.structures import BoxMode
-from detectron2.utils.colormap import colormap
-from detectron2.utils.visualizer import Visualizer
+from .annotation_arrays import AnnotationArrays, annotation_arrays
 
 CELL_SIZE = 480  # pixels of the longer side of an image
 CELL_INCHES = (3.5, 3)
 COLUMNS = 4
 MAX_CLASSES = 20  # bars, for the classes with most boxes
 BINS = 40
+COLORS = colormaps["tab20"].colors
 
 
 def draw_dataset(
-    records: Sequence[dict], class_names: Sequence[str], num_images: int = 12, seed: int = 0
+    content: dict, image_root: str | os.PathLike, num_images: int = 12, seed: int = 0
 ) -> Figure:
     """Draws a sample of annotated images over histograms of all boxes.
 
@@ -29,19 +33,18 @@ def draw_dataset(
     the boxes per image and the boxes per class.
 
     Args:
-        records: Detectron2's dataset dicts, at least one, with "annotations".
-        class_names: K names.
+        content: sound, see :func:`.read_sound_coco`.
+        image_root: folder of the images.
         num_images: images to draw; all of them if there are fewer.
         seed: of the choice of images.
 
     Raises:
-        ValueError: if there are no records.
         OSError: if an image cannot be read.
     """
-    if not records:
-        raise ValueError("there is no image to draw")
+    images, arrays = content["images"], annotation_arrays(content)
+    names = [x["name"].replace("$", r"\$") for x in content["categories"]]  # else a formula
     rng = np.random.default_rng(seed)
-    chosen = np.sort(rng.choice(len(records), min(num_images, len(records)), replace=False))
+    chosen = np.sort(rng.choice(len(images), min(num_images, len(images)), replace=False))
     num_rows = -(-len(chosen) // COLUMNS)
     width, height = CELL_INCHES
     figure = Figure(figsize=(COLUMNS * width, (num_rows + 1) * height), layout="constrained")
@@ -49,60 +52,54 @@ def draw_dataset(
     axes = top.subplots(num_rows, COLUMNS, squeeze=False).flatten()
     for ax in axes:
         ax.set_axis_off()
-    for ax, index in zip(axes, chosen, strict=False):
-        record = records[index]
-        ax.imshow(_draw_record(record, class_names))
-        ax.set_title(f"image {record['image_id']}", fontsize="small")
-    _draw_histograms(bottom.subplots(1, 4), records, class_names)
+    for ax, row in zip(axes, chosen, strict=False):
+        _show_image(ax, os.path.join(image_root, images[row]["file_name"]))
+        ax.set_title(f"image {images[row]['id']}", fontsize="small")
+        for i in np.flatnonzero(arrays.image_rows == row):
+            category = arrays.category_rows[i]
+            label = names[category] + " (crowd)" * bool(arrays.is_crowd[i])
+            _draw_box(ax, arrays.boxes[i], label, COLORS[category % len(COLORS)])
+    _draw_histograms(bottom.subplots(1, 4), arrays, names)
     return figure
 
 
-def _xywh(record: dict) -> np.ndarray:
-    """(M, 4) boxes of a record."""
-    boxes = [
-        BoxMode.convert(list(x["bbox"]), x["bbox_mode"], BoxMode.XYWH_ABS)
-        for x in record["annotations"]
-    ]
-    return np.array(boxes, dtype=float).reshape(-1, 4)
+def _show_image(ax: Axes, path: str) -> None:
+    """Shows an image turned as its EXIF data says, in coordinates of its pixels."""
+    try:
+        with Image.open(path) as file:
+            image = ImageOps.exif_transpose(file).convert("RGB")
+    except Exception as error:  # Pillow's decoders raise errors of many types
+        raise OSError(f"{path} cannot be read: {error}") from error
+    width, height = image.size
+    image.thumbnail((CELL_SIZE, CELL_SIZE))
+    ax.imshow(image, extent=(0, width, height, 0))
 
 
-def _draw_record(record: dict, class_names: Sequence[str]) -> np.ndarray:
-    """An image (H, W, 3), uint8 RGB, with its boxes in the colours of their classes."""
-    image = read_image(record["file_name"], format="RGB")
-    visualizer = Visualizer(image, Metadata(), scale=CELL_SIZE / max(image.shape[:2]))
-    boxes = _xywh(record)
-    boxes[:, 2:] += boxes[:, :2]
-    colors = colormap(rgb=True, maximum=1)
-    classes = [x["category_id"] for x in record["annotations"]]
-    crowds = [" (crowd)" * bool(x.get("iscrowd")) for x in record["annotations"]]
-    output = visualizer.overlay_instances(
-        boxes=boxes,
-        labels=[class_names[i] + crowd for i, crowd in zip(classes, crowds, strict=True)],
-        assigned_colors=[colors[i % len(colors)] for i in classes],
-    )
-    return output.get_image()
+def _draw_box(ax: Axes, box: np.ndarray, label: str, color: tuple) -> None:
+    x, y, width, height = box
+    ax.add_patch(Rectangle((x, y), width, height, fill=False, edgecolor=color))
+    background = {"facecolor": color, "linewidth": 0, "pad": 0.5}
+    text = ax.text(x, y, label, va="bottom", fontsize=6, bbox=background, clip_on=True)
+    text.set_in_layout(False)  # labels at the border would shrink the images
 
 
-def _draw_histograms(
-    axes: Sequence[Axes], records: Sequence[dict], class_names: Sequence[str]
-) -> None:
-    numbers = [len(record["annotations"]) for record in records]
-    sides = np.concatenate([_xywh(record)[:, 2:] for record in records])
+def _draw_histograms(axes: Sequence[Axes], arrays: AnnotationArrays, names: list[str]) -> None:
+    numbers = np.bincount(arrays.image_rows, minlength=len(arrays.image_sizes))
+    sides = arrays.boxes[:, 2:]
     width, height = sides[(sides > 0).all(axis=1)].T
     _draw_log_histogram(axes[0], np.sqrt(width * height))
     axes[0].set(xlabel="size (square root of the area, pixels)", ylabel="boxes")
     _draw_log_histogram(axes[1], width / height)
     axes[1].set(xlabel="width / height", ylabel="boxes")
-    most = max(numbers)
+    most = numbers.max()
     axes[2].hist(numbers, bins=np.arange(-0.5, most + 1) if most < BINS else BINS)
     axes[2].set(xlabel="boxes per image", ylabel="images")
 
-    classes = [x["category_id"] for record in records for x in record["annotations"]]
-    counts = np.bincount(np.array(classes, dtype=int), minlength=len(class_names))
+    counts = np.bincount(arrays.category_rows, minlength=len(names))
     shown = np.argsort(-counts, kind="stable")[:MAX_CLASSES]
-    axes[3].barh([class_names[i] for i in shown], counts[shown])
+    axes[3].barh([names[i] for i in shown], counts[shown])
     axes[3].invert_yaxis()
-    rest = len(class_names) - len(shown)
+    rest = len(names) - len(shown)
     axes[3].set(xlabel="boxes" + f" ({rest} rarer classes not shown)" * (rest > 0))
 
 

@@ -1,9 +1,9 @@
 """Problems of the image files of data in COCO's form."""
 
 import os
-from collections.abc import Callable, Iterable
 
 from PIL import Image
+from tqdm import tqdm
 
 from .annotation_arrays import FIELDS, sound_positions
 from .checking import Problem, locate
@@ -30,23 +30,17 @@ def oriented_size(image: Image.Image) -> tuple[int, int, int]:
     return width, height, orientation
 
 
-def check_images(
-    content: dict,
-    json_file: str,
-    image_root: str | os.PathLike,
-    progress: Callable[[list], Iterable] = iter,
-) -> list[Problem]:
+def check_images(content: dict, json_file: str, image_root: str | os.PathLike) -> list[Problem]:
     """Opens and decodes every image once.
 
     Args:
         content: of the file, with the list "images".
         json_file: to be named.
         image_root: folder that the file names are relative to.
-        progress: wraps the list of images, to show how far the check is.
     """
     images = content["images"]
     problems = []
-    for position in progress(sound_positions(images, FIELDS["images"])):
+    for position in tqdm(sound_positions(images, FIELDS["images"]), unit="img", disable=None):
         image = images[position]
         found = _check_image(os.path.join(image_root, image["file_name"]), image)
         if found is not None:

@@ -4,8 +4,6 @@ import os
 
 import numpy as np
 
-from detectron2.data.transforms import ResizeShortestEdge
-
 from .annotation_arrays import annotation_arrays, sound_content
 from .checking import Problem, locate
 
@@ -60,22 +58,19 @@ def check_matching(
     content = sound_content(content)
     arrays = annotation_arrays(content)
     problems = []
-    scales = np.full_like(arrays.image_sizes, np.nan)
-    for row in np.flatnonzero(~np.isnan(arrays.image_sizes).any(axis=1)):
-        width, height = arrays.image_sizes[row]
-        new_height, new_width = ResizeShortestEdge.get_output_shape(
-            height, width, short_edge, max_size
-        )
-        scales[row] = new_width / width, new_height / height
-        if min(new_width, new_height) < stride:
-            where = locate(json_file, "images", row, content["images"][row])
-            message = (
-                f"is {new_width} x {new_height} pixels at the input, under a stride of {stride}"
-            )
-            problems.append(Problem("small-input", where, message, False))
+    sizes = arrays.image_sizes
+    scale = np.minimum(
+        short_edge / sizes.min(axis=1, keepdims=True), max_size / sizes.max(axis=1, keepdims=True)
+    )
+    input_sizes = np.floor(scale * sizes + 0.5)  # as ResizeShortestEdge rounds
+    for row in np.flatnonzero((input_sizes < stride).any(axis=1)):
+        where = locate(json_file, "images", row, content["images"][row])
+        width, height = input_sizes[row]
+        message = f"is {width:g} x {height:g} pixels at the input, under a stride of {stride}"
+        problems.append(Problem("small-input", where, message, False))
 
     used = np.flatnonzero(arrays.trainable())
-    sides = arrays.boxes[used, 2:] * scales[arrays.image_rows[used]]
+    sides = arrays.boxes[used, 2:] * (input_sizes / sizes)[arrays.image_rows[used]]
     small = (sides < stride).any(axis=1)
     rows, num_categories = arrays.category_rows[used], len(content["categories"])
     numbers = np.bincount(rows, minlength=num_categories)

@@ -4,7 +4,7 @@ COCO's boxes are (x, y, width, height) in pixels; (0, 0) is the image's top left
 """
 
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,7 +13,6 @@ from PIL import Image
 from ..coco.image_checking import oriented_size
 
 IMAGE_SUFFIXES = {".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
-Progress = Callable[[Sequence], Iterable]
 
 
 class Conversion(NamedTuple):

@@ -5,11 +5,12 @@ import re
 from pathlib import Path
 from xml.etree import ElementTree
 
+from tqdm import tqdm
+
 from .labelled_images import (
     IMAGE_SUFFIXES,
     Conversion,
     LabelledImage,
-    Progress,
     find_images,
     read_lines,
     read_size,
@@ -20,10 +21,7 @@ _CLASS_FILE_LINE = re.compile(r"\S+\s+(-1|0|1)")
 
 
 def convert_voc(
-    root: str | Path,
-    one_based: bool = True,
-    keep_difficult: bool = True,
-    progress: Progress = iter,
+    root: str | Path, one_based: bool = True, keep_difficult: bool = True
 ) -> Conversion:
     """Converts a folder with ``Annotations``, ``JPEGImages`` and, maybe, ``ImageSets/Main``.
 
@@ -36,7 +34,6 @@ def convert_voc(
         one_based: whether boxes are VOC's pixel indices, which count from 1 and include the last
             pixel. Many exports count from 0 and exclude the last one.
         keep_difficult: whether to keep objects marked as difficult.
-        progress: wraps the list of images, to show how far the conversion is.
 
     Raises:
         FileNotFoundError: if a folder or an image is missing.
@@ -58,7 +55,7 @@ def convert_voc(
         raise ValueError(f"{root} has no images")
     labelled = {
         stem: _read_voc_image(root, stem, images, where[stem], one_based, keep_difficult)
-        for stem in progress(list(where))
+        for stem in tqdm(where, unit="img", disable=None)
     }
     names = sorted({name for image in labelled.values() for name, _ in image.objects})
     image_root = root / "JPEGImages"

@@ -1,13 +1,15 @@
 """Data sets in YOLO's form."""
 
+import logging
 import os
 from pathlib import Path
 
-from ...config.yaml_file import read_yaml
+import yaml
+from tqdm import tqdm
+
 from .labelled_images import (
     Conversion,
     LabelledImage,
-    Progress,
     find_images,
     read_lines,
     read_size,
@@ -17,9 +19,13 @@ from .labelled_images import (
 _SPLITS = ("train", "val", "test")
 _RANGE = (-0.5, 1.5)  # of normalised numbers, as boxes may reach a little out of their image
 _DIGITS = 3  # of boxes in pixels
+_MAX_BYTES = 1_000_000  # of data.yaml
+_NULLS = ("", "~", "null", "Null", "NULL")
+
+logger = logging.getLogger(__name__)
 
 
-def convert_yolo(data_yaml: str | Path, progress: Progress = iter) -> Conversion:
+def convert_yolo(data_yaml: str | Path) -> Conversion:
     """Converts what a YOLO ``data.yaml`` describes.
 
     Its ``train``, ``val`` and ``test`` are folders of images, lists of folders, or text files that
@@ -27,11 +33,10 @@ def convert_yolo(data_yaml: str | Path, progress: Progress = iter) -> Conversion
     object: its class, and its box (centre x, centre y, width, height) or the corners of a polygon,
     whose bounding box is taken, relative to the image's size. Numbers after the box are left out
     if the file has ``kpt_shape``. An image without labels has no objects. Category ids are the
-    classes' numbers + 1.
+    classes' numbers + 1. Without its folders ``val`` or ``test`` is left out, with a warning.
 
     Args:
         data_yaml: the file.
-        progress: wraps the list of images, to show how far the conversion is.
 
     Raises:
         FileNotFoundError: if the file, a folder or an image is missing.
@@ -40,18 +45,16 @@ def convert_yolo(data_yaml: str | Path, progress: Progress = iter) -> Conversion
     data_yaml = Path(data_yaml)
     if not data_yaml.is_file():
         raise FileNotFoundError(f"{data_yaml}: no such file")
-    config = read_yaml(data_yaml)
+    config = _read_yaml(data_yaml)
     names = _class_names(config, data_yaml)
-    root = data_yaml.parent / str(config.get("path") or "")
-    splits = {
-        split: _list_images(config[split], root, f"{data_yaml}: {split!r}")
-        for split in _SPLITS
-        if config.get(split)
-    }
+    splits = _find_splits(config, data_yaml)
     paths = list(dict.fromkeys(path for images in splits.values() for path in images))
     if not paths:
         raise ValueError(f"{data_yaml}: none of {', '.join(_SPLITS)} has an image")
-    labelled = {path: _read_image(path, names, "kpt_shape" in config) for path in progress(paths)}
+    labelled = {
+        path: _read_image(path, names, "kpt_shape" in config)
+        for path in tqdm(paths, unit="img", disable=None)
+    }
     image_root = Path(os.path.commonpath([path.parent for path in paths]))
     contents = {
         split: to_coco([labelled[path] for path in images], names, image_root)
@@ -60,43 +63,77 @@ def convert_yolo(data_yaml: str | Path, progress: Progress = iter) -> Conversion
     return Conversion(image_root, contents)
 
 
+def _read_yaml(data_yaml: Path) -> dict:
+    """Reads a file's mapping; all of its values are text, so that a class can be called "no"."""
+    with data_yaml.open("rb") as file:
+        data = file.read(_MAX_BYTES + 1)
+    if len(data) > _MAX_BYTES:
+        raise ValueError(f"{data_yaml} has more than {_MAX_BYTES} bytes: is it a data.yaml?")
+    try:
+        config = yaml.load(data, yaml.BaseLoader)
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1
+        raise ValueError(f"{data_yaml}, line {line}: not YAML, {error.problem}") from error
+    except (RecursionError, yaml.YAMLError) as error:
+        raise ValueError(f"{data_yaml} is not YAML: {error}") from error
+    if not isinstance(config, dict):
+        raise ValueError(f"{data_yaml} should have keys and values, such as 'train' and 'names'")
+    return {key: value for key, value in config.items() if value not in _NULLS}
+
+
 def _class_names(config: dict, data_yaml: Path) -> list[str]:
     names = config.get("names")
-    if isinstance(names, dict) and sorted(map(str, names)) == sorted(map(str, range(len(names)))):
-        names = [str(names[key]) for key in sorted(names, key=int)]
-    if not isinstance(names, list) or not names:
+    if isinstance(names, dict) and sorted(names) == sorted(map(str, range(len(names)))):
+        names = [names[key] for key in sorted(names, key=int)]
+    if not names or not _is_list_of_text(names):
         raise ValueError(f"{data_yaml}: 'names' should list the classes or number them from 0 on")
-    names = [str(name) for name in names]
     if len(set(names)) < len(names):
         raise ValueError(f"{data_yaml}: 'names' has a name twice: {', '.join(names)}")
-    if config.get("nc", len(names)) != len(names):
-        raise ValueError(f"{data_yaml}: 'nc' is {config['nc']}, but 'names' has {len(names)}")
+    if config.get("nc", str(len(names))) != str(len(names)):
+        raise ValueError(f"{data_yaml}: 'nc' should be {len(names)}, as many as 'names' has")
     return names
 
 
-def _list_images(entries: str | list[str], root: Path, where: str) -> list[Path]:
-    """Absolute paths of a split's images.
+def _is_list_of_text(value: object) -> bool:
+    return isinstance(value, list) and all(isinstance(x, str) for x in value)
 
-    Args:
-        entries: a folder or text file, or several.
-        root: folder that they are relative to.
-        where: to be named.
-    """
-    images = []
-    for entry in entries if isinstance(entries, list) else [entries]:
-        path = root / str(entry)
-        if not path.exists() and str(entry).startswith("../"):
-            path = root / str(entry)[3:]  # many exports are one folder off
-        if path.is_file() and path.suffix == ".txt":
-            found = _listed_images(path, root)
-        elif path.is_dir():
-            found = find_images(path)
-        else:
-            raise FileNotFoundError(f"{where}: {path}: no such folder or text file")
-        if not found:
-            raise ValueError(f"{where}: {path} has no images")
-        images += [Path(os.path.abspath(image)) for image in found]
-    return list(dict.fromkeys(images))
+
+def _find_splits(config: dict, data_yaml: Path) -> dict[str, list[Path]]:
+    """Absolute paths of the images of each split."""
+    splits = {}
+    for split in filter(config.get, _SPLITS):
+        where = f"{data_yaml}: {split!r}"
+        entries = [config[split]] if isinstance(config[split], str) else config[split]
+        folder = config.get("path", "")
+        if not isinstance(folder, str) or not _is_list_of_text(entries):
+            raise ValueError(f"{where} should be a folder, a text file, or a list of them")
+        root = data_yaml.parent / folder
+        places = [_resolve(entry, root) for entry in entries]
+        if split != "train" and not any(place.exists() for place in places):
+            logger.warning(f"{where} is left out: {places[0]}: no such folder or text file")
+            continue
+        images = [image for place in places for image in _list_images(place, root, where)]
+        splits[split] = list(dict.fromkeys(images))
+    return splits
+
+
+def _resolve(entry: str, root: Path) -> Path:
+    path = root / entry
+    if not path.exists() and entry.startswith("../"):
+        return root / entry[3:]  # many exports are one folder off
+    return path
+
+
+def _list_images(place: Path, root: Path, where: str) -> list[Path]:
+    if place.is_file() and place.suffix == ".txt":
+        images = _listed_images(place, root)
+    elif place.is_dir():
+        images = find_images(place)
+    else:
+        raise FileNotFoundError(f"{where}: {place}: no such folder or text file")
+    if not images:
+        raise ValueError(f"{where}: {place} has no images")
+    return [Path(os.path.abspath(image)) for image in images]
 
 
 def _listed_images(text_file: Path, root: Path) -> list[Path]:

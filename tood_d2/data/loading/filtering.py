@@ -7,8 +7,7 @@ from detectron2.data import get_detection_dataset_dicts
 from detectron2.data.build import filter_images_with_only_crowd_annotations
 from detectron2.structures import BoxMode
 
-MIN_BOX_SIDE = 1  # pixels of the original image
-MIN_IMAGE_SIDE = 32
+from ..coco.annotation_arrays import MIN_BOX_SIDE, MIN_IMAGE_SIDE
 
 logger = logging.getLogger(__name__)
 
