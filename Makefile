@@ -7,11 +7,9 @@ DEMO_AP := 60
 
 ifdef PYTHON
 ENVIRONMENT := check-python
-APP_ENVIRONMENT := check-python
 else
 PYTHON := .venv/bin/python
 ENVIRONMENT := .venv/.installed
-APP_ENVIRONMENT := .venv/.app-installed
 endif
 
 export DETECTRON2
@@ -51,27 +49,17 @@ demo: $(ENVIRONMENT)  ## Train a small model on a small data set, report its AP,
 	@echo "The pictures are in output/demo/pictures."
 
 .PHONY: app
-app: $(APP_ENVIRONMENT)  ## Try models on images in a browser: those in output, first make demo's.
+app: $(ENVIRONMENT)  ## Try models on images in a browser: those in output, first make demo's.
 	$(PYTHON) demo/app.py $(APP_ARGS)
 
-# Gradio is not yet for the Pillow of constraints.txt and gets the one before, with which the
-# project works as well. `make setup` brings the tested one back when constraints.txt changes.
-.venv/.app-installed: .venv/.installed
-	@echo "Installing Gradio (a minute) ..."
-	@grep -v '^pillow==' constraints.txt > .venv/app-constraints.txt
-	@.venv/bin/python -m pip -qq --disable-pip-version-check install \
-		--constraint .venv/app-constraints.txt --no-build-isolation --editable '.[app]'
-	@touch $@
-
 .PHONY: test
-test: $(ENVIRONMENT)  ## Run the tests, then the linter.
-	$(PYTHON) -m pytest -q $(PYTEST_ARGS)
+test: $(ENVIRONMENT)  ## Run the tests (of the page only with Chromium), then the linter.
+	$(PYTHON) -m pytest -q -rs $(PYTEST_ARGS)
 	@$(MAKE) --no-print-directory lint
 
 .PHONY: test-app
-test-app: $(APP_ENVIRONMENT)  ## Test the page in a browser; needs Chromium (Debian: chromium).
-	@$(PYTHON) -c 'import playwright' 2>/dev/null || $(PYTHON) -m pip -qq install playwright
-	$(PYTHON) -m pytest -q -m "slow or not slow" tests/demo/test_app.py tests/demo/test_app_in_browser.py
+test-app: $(ENVIRONMENT)  ## Run only the tests of the page.
+	$(PYTHON) -m pytest -q -rs tests/demo/test_app.py tests/demo/test_app_in_browser.py
 
 .PHONY: lint
 lint: $(ENVIRONMENT)  ## Check the code's style.

@@ -8,6 +8,7 @@ VERSION = re.search(
     r'^__version__ = "(.+)"$', (ROOT / "tood_d2" / "__init__.py").read_text(), re.MULTILINE
 ).group(1)
 
+APP = ["gradio>=6"]
 EXPORT = ["onnx>=1.17", "onnxruntime>=1.20", "onnxscript>=0.5"]
 SAHI = ["sahi>=0.11.20"]
 
@@ -38,9 +39,18 @@ setup(
         "tqdm",
     ],
     extras_require={
-        # Gradio 6.31, the tested version, is not yet for Pillow 13, which the rest is tested with.
-        "app": ["gradio>=6", "pillow<13"],
-        "dev": ["hypothesis", "pytest", "ruff", "safetensors", *EXPORT, *SAHI],
+        "app": APP,
+        "dev": [
+            "hypothesis",
+            "playwright",
+            "pytest",
+            "pytest-xdist",
+            "ruff",
+            "safetensors",
+            *APP,
+            *EXPORT,
+            *SAHI,
+        ],
         "export": EXPORT,
         "sahi": SAHI,
         "safetensors": ["safetensors"],

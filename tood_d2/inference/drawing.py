@@ -68,8 +68,9 @@ def _overlay(
 ) -> VisImage:
     names, colors = metadata.get("thing_classes"), colormap(rgb=True, maximum=1)
     classes = classes.tolist()
+    # Matplotlib would draw what is between two "$" as a formula.
     labels = [
-        (names[cls] if names else str(cls)) + suffix
+        (names[cls] if names else str(cls)).replace("$", r"\$") + suffix
         for cls, suffix in zip(classes, suffixes, strict=True)
     ]
     return visualizer.overlay_instances(
