@@ -5,6 +5,7 @@ One file for all folders: what processes are sent has to be found in the one mod
 
 import importlib.util
 import logging
+import os
 import resource
 import struct
 import zlib
@@ -31,8 +32,10 @@ if not all(importlib.util.find_spec(x) for x in ("onnx", "onnxruntime", "onnxscr
 
 ROOT = Path(__file__).resolve().parents[1]
 
-settings.register_profile("tood", max_examples=50, deadline=None, derandomize=True)
-settings.load_profile("tood")
+# HYPOTHESIS_PROFILE=thorough tries ten times as many examples of each property.
+settings.register_profile("quick", max_examples=50, deadline=None, derandomize=True)
+settings.register_profile("thorough", settings.get_profile("quick"), max_examples=500)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
 
 
 @pytest.fixture(autouse=True)
