@@ -11,6 +11,7 @@ import struct
 import zlib
 from pathlib import Path
 from types import SimpleNamespace
+from unittest import mock
 
 import pytest
 import torch
@@ -247,8 +248,8 @@ def log(caplog, monkeypatch):
 @pytest.fixture(scope="session")
 def exported_tood():
     """A tiny TOOD of two levels with scores from low to high, and what is exported of it."""
+    from tood_d2.export import onnx_export
     from tood_d2.export.metadata import Metadata
-    from tood_d2.export.onnx_export import export_candidates
 
     torch.manual_seed(0)
     model = build_tiny_tood(num_classes=3, strides=(8, 16)).eval()
@@ -266,4 +267,7 @@ def exported_tood():
         max_detections=model.max_detections_per_image,
         has_nms=True,
     )
-    return SimpleNamespace(model=model, metadata=metadata, candidates=export_candidates(model))
+    program = onnx_export.export_program(model)
+    with mock.patch.object(onnx_export, "export_program", return_value=program):
+        candidates = onnx_export.export_candidates(model)  # of the same program, to save seconds
+    return SimpleNamespace(model=model, metadata=metadata, program=program, candidates=candidates)

@@ -20,7 +20,7 @@ from tood_d2.engine import Trainer
 
 CONFIGS = Path(__file__).resolve().parent.parent / "configs"
 TWINS = sorted(path.stem for path in CONFIGS.glob("tood_*.yaml"))
-# A YAML config builds what its twin builds; the two differ from the 1x config in depth and schedule.
+# YAML configs build what their twins do; those two differ from 1x in depth and schedule only.
 TRAINED = [("tood_R_50_FPN_1x", ".yaml")] + sorted(
     (str(path.relative_to(CONFIGS).with_suffix("")), path.suffix)
     for path in [*CONFIGS.glob("tood_*.py"), *CONFIGS.glob("ablations/*.py")]
