@@ -5,11 +5,13 @@ One file for all folders: what processes are sent has to be found in the one mod
 
 import importlib.util
 import logging
+import os
 import resource
 import struct
 import zlib
 from pathlib import Path
 from types import SimpleNamespace
+from unittest import mock
 
 import pytest
 import torch
@@ -31,8 +33,10 @@ if not all(importlib.util.find_spec(x) for x in ("onnx", "onnxruntime", "onnxscr
 
 ROOT = Path(__file__).resolve().parents[1]
 
-settings.register_profile("tood", max_examples=50, deadline=None, derandomize=True)
-settings.load_profile("tood")
+# HYPOTHESIS_PROFILE=thorough tries ten times as many examples of each property.
+settings.register_profile("quick", max_examples=50, deadline=None, derandomize=True)
+settings.register_profile("thorough", settings.get_profile("quick"), max_examples=500)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
 
 
 @pytest.fixture(autouse=True)
@@ -244,8 +248,8 @@ def log(caplog, monkeypatch):
 @pytest.fixture(scope="session")
 def exported_tood():
     """A tiny TOOD of two levels with scores from low to high, and what is exported of it."""
+    from tood_d2.export import onnx_export
     from tood_d2.export.metadata import Metadata
-    from tood_d2.export.onnx_export import export_candidates
 
     torch.manual_seed(0)
     model = build_tiny_tood(num_classes=3, strides=(8, 16)).eval()
@@ -263,4 +267,7 @@ def exported_tood():
         max_detections=model.max_detections_per_image,
         has_nms=True,
     )
-    return SimpleNamespace(model=model, metadata=metadata, candidates=export_candidates(model))
+    program = onnx_export.export_program(model)
+    with mock.patch.object(onnx_export, "export_program", return_value=program):
+        candidates = onnx_export.export_candidates(model)  # of the same program, to save seconds
+    return SimpleNamespace(model=model, metadata=metadata, program=program, candidates=candidates)

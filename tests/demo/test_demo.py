@@ -1,54 +1,79 @@
-"""demo.py on good and broken images, from a folder of its own."""
+"""demo.py on good and broken images, in a folder of its own."""
 
 import json
-import subprocess
-import sys
-from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 from PIL import Image
+from script_runs import Command, run
 
 from tood_d2.inference.video import VideoReader, video_writer
 
-ROOT = Path(__file__).resolve().parents[2]
-
 
 @pytest.fixture(scope="module")
-def model_options(detecting_model):
-    """Options for a small model that detects something everywhere."""
+def run_demo(detecting_model):
+    """Runs demo.py in a folder with a model that finds ten objects in any image."""
+    config = ["--config-file", str(detecting_model / "config.yaml")]
     opts = ["--opts", f"train.init_checkpoint={detecting_model}/model_final.pth"]
-    return ["--config-file", str(detecting_model / "config.yaml")], opts
+    opts.append("model.max_detections_per_image=10")
+
+    def _run_demo(folder, *args):
+        return run(Command(["demo/demo.py", *config, *map(str, args), *opts]), folder)
+
+    return _run_demo
 
 
 @pytest.fixture
-def run(model_options, tmp_path):
-    """Runs demo.py in an empty folder with relative paths for its output."""
-    config, opts = model_options
-
-    def _run(*args):
-        command = [sys.executable, str(ROOT / "demo" / "demo.py"), *config, *args, *opts]
-        return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300)
-
-    return _run
+def demo(run_demo, tmp_path):
+    """Runs demo.py in an empty folder, with relative paths for its output."""
+    return lambda *args: run_demo(tmp_path, *args)
 
 
-def test_good_and_broken_images(run, shapes, tmp_path, huge_png):
+@pytest.fixture(scope="module")
+def detect_in(run_demo):
+    """Runs demo.py, which must succeed, in a folder; gives the results that it saved there."""
+
+    def _detect_in(folder, *args):
+        outcome = run_demo(folder, "--save-json", "results.json", *args)
+        assert outcome.status == 0, outcome.output
+        return json.loads((folder / "results.json").read_text())
+
+    return _detect_in
+
+
+@pytest.fixture
+def detect(detect_in, tmp_path):
+    """Runs demo.py, which must succeed, in an empty folder; gives the results that it saved."""
+    return lambda *args: detect_in(tmp_path, *args)
+
+
+@pytest.fixture(scope="module")
+def expected(detect_in, shapes, tmp_path_factory):
+    """Results of the three validation images without further options."""
+    return detect_in(tmp_path_factory.mktemp("expected"), "--input", shapes / "val")
+
+
+def assert_refused(outcome, message):
+    assert outcome.status == 2
+    assert message in outcome.messages[-1]
+    assert "Traceback" not in outcome.output
+
+
+def test_broken_images_are_skipped_and_the_others_drawn(demo, shapes, tmp_path, huge_png):
     (tmp_path / "broken.jpg").write_bytes(b"no image")
     (tmp_path / "huge.png").write_bytes(huge_png)
     (tmp_path / "sub").mkdir()
     first = sorted((shapes / "val").iterdir())[0]
     same_name = tmp_path / "sub" / first.name
     same_name.write_bytes(first.read_bytes())
-    result = run(
-        "--input", f"{shapes}/val", "broken.jpg", "huge.png", "sub/*",
-        "--confidence-threshold", "0.4", "--output", "pictures",
-    )  # fmt: skip
-    assert result.returncode == 1, result.stderr
-    assert "broken.jpg: not readable, skipped" in result.stdout + result.stderr
-    assert "huge.png: not readable, skipped (Image size (400000000" in result.stdout + result.stderr
-    assert "in 4 images, drawn in pictures" in result.stdout
+    outcome = demo(
+        "--input", shapes / "val", "broken.jpg", "huge.png", "sub/*", "--output", "pictures"
+    )
+    assert outcome.status == 1, outcome.output
+    assert "broken.jpg: not readable, skipped" in outcome.output
+    assert "huge.png: not readable, skipped (Image size (400000000" in outcome.output
+    assert "40 detections in 4 images, drawn in pictures" in outcome.output
     pictures = {path.name: cv2.imread(str(path)) for path in (tmp_path / "pictures").iterdir()}
     assert len(pictures) == 4  # three of the folder, one of the same name as the first
     assert f"{first.stem}_1{first.suffix}" in pictures
@@ -57,45 +82,22 @@ def test_good_and_broken_images(run, shapes, tmp_path, huge_png):
     assert (drawn != original).any()
 
 
-def test_threshold_above_all_scores_draws_nothing(run, shapes):
-    result = run(
-        "--input", str(sorted((shapes / "val").iterdir())[0]), "--confidence-threshold", "1"
-    )
-    assert result.returncode == 0, result.stderr
-    assert "0 detections in 1 images" in result.stdout
+def test_threshold_above_all_scores_draws_nothing(demo, shapes, tmp_path):
+    first = sorted((shapes / "val").iterdir())[0]
+    outcome = demo("--input", first, "--confidence-threshold", "1")
+    assert outcome.status == 0, outcome.output
+    assert "0 detections in 1 images" in outcome.output
+    drawn = cv2.imread(str(tmp_path / "demo_output" / first.name))
+    assert (drawn == cv2.imread(str(first))).all()
 
 
-def test_no_such_input(run):
-    result = run("--input", "nowhere/*.jpg")
-    assert result.returncode == 2
-    assert "nowhere/*.jpg" in result.stderr
-    assert "Traceback" not in result.stderr
+def test_inputs_that_do_not_exist_are_refused(demo):
+    assert_refused(demo("--input", "nowhere/*.jpg"), "nowhere/*.jpg")
 
 
-def test_no_weights(load_script, monkeypatch, capsys, shapes, tmp_path):
-    demo = load_script("demo/demo.py")
-    monkeypatch.chdir(tmp_path)
-    argv = ["demo.py", "--input", f"{shapes}/val", "--opts", "train.init_checkpoint="]
-    monkeypatch.setattr(sys, "argv", argv)
-    with pytest.raises(SystemExit, match="2"):
-        demo.main()
-    assert "train.init_checkpoint" in capsys.readouterr().err
-
-
-@pytest.fixture
-def main(load_script, model_options, monkeypatch, tmp_path):
-    """Runs demo.py's main in an empty folder; gives its status and the results that it saved."""
-    demo = load_script("demo/demo.py")
-    monkeypatch.chdir(tmp_path)
-
-    def _main(*args, model=None):
-        config, opts = model or model_options
-        argv = ["demo.py", *config, "--save-json", "results.json", *map(str, args), *opts]
-        monkeypatch.setattr(sys, "argv", argv)
-        status = demo.main()
-        return status, json.loads((tmp_path / "results.json").read_text())
-
-    return _main
+def test_default_model_without_weights_is_refused(shapes, tmp_path):
+    args = ["--input", f"{shapes}/val", "--opts", "train.init_checkpoint="]
+    assert_refused(run(Command(["demo/demo.py", *args]), tmp_path), "train.init_checkpoint")
 
 
 def assert_same_results(actual, expected):
@@ -106,51 +108,49 @@ def assert_same_results(actual, expected):
         assert (one["image_id"], one["category_id"]) == (other["image_id"], other["category_id"])
 
 
-def test_the_optimized_model_detects_the_same(main, shapes):
-    _, expected = main("--input", shapes / "val")
-    _, actual = main("--input", shapes / "val", "--optimize", "float32")
+def test_optimized_model_detects_the_same(detect, shapes, expected):
+    actual = detect("--input", shapes / "val", "--optimize", "float32")
     assert_same_results(actual, expected)
 
 
-def test_results_have_the_form_of_coco(main, shapes):
-    status, results = main("--input", shapes / "val")
-    names = {path.name for path in (shapes / "val").iterdir()}
-    assert status == 0 and {x["file_name"] for x in results} == names
-    for result in results:
+def test_results_have_the_form_of_coco(shapes, expected):
+    assert {x["file_name"] for x in expected} == {x.name for x in (shapes / "val").iterdir()}
+    for result in expected:
         x, y, width, height = result["bbox"]
         assert width >= 0 and height >= 0 and 0.3 <= result["score"] <= 1
 
 
-def test_batches_detect_the_same(main, shapes):
-    _, expected = main("--input", shapes / "val")
-    _, actual = main("--input", shapes / "val", "--batch-size", 2)
-    assert_same_results(actual, expected)
+def test_results_have_at_least_the_threshold_as_score(detect, shapes, expected):
+    threshold = np.mean([x["score"] for x in expected])
+    kept = [x for x in expected if x["score"] >= threshold]
+    assert 0 < len(kept) < len(expected)
+    assert detect("--input", shapes / "val", "--confidence-threshold", threshold) == kept
 
 
-def test_classes_are_selected(main, shapes):
-    _, everything = main("--input", shapes / "val")
-    names = {x["category_name"] for x in everything}
-    assert len(names) > 1
-    kept = sorted(names)[0]
-    _, some = main("--input", shapes / "val", "--classes", kept)
-    assert some == [x for x in everything if x["category_name"] == kept]
+def test_batches_detect_the_same(detect, shapes, expected):
+    assert_same_results(detect("--input", shapes / "val", "--batch-size", 2), expected)
 
 
-def test_an_unknown_class(main, shapes, capsys):
-    with pytest.raises(SystemExit, match="2"):
-        main("--input", shapes / "val", "--classes", "unicorn")
-    assert "--classes unicorn: not known, only " in capsys.readouterr().err
+def test_only_the_given_classes_are_kept(detect, shapes, expected):
+    first, *others = sorted({x["category_name"] for x in expected})
+    assert others
+    some = detect("--input", shapes / "val", "--classes", first)
+    assert some == [x for x in expected if x["category_name"] == first]
 
 
-def test_a_video(main, shapes, tmp_path):
+def test_unknown_classes_are_refused(demo, shapes):
+    outcome = demo("--input", shapes / "val", "--classes", "unicorn")
+    assert_refused(outcome, "--classes unicorn: not known, only ")
+
+
+def test_frames_of_a_video_are_drawn(detect, shapes, tmp_path):
     frames = [cv2.imread(str(path)) for path in sorted((shapes / "val").iterdir())]
     height, width = frames[0].shape[:2]
     frames = [cv2.resize(x, (width, height)) for x in frames]
     with video_writer(str(tmp_path / "shapes.mp4"), (height, width), 5.0) as writer:
         for frame in frames:
             writer.write(frame)
-    status, results = main("--video-input", "shapes.mp4", "--output", "out", "--batch-size", 2)
-    assert status == 0
+    results = detect("--video-input", "shapes.mp4", "--output", "out", "--batch-size", 2)
     assert {x["image_id"] for x in results} == {f"shapes_{i:06d}" for i in range(3)}
     drawn = VideoReader(str(tmp_path / "out" / "shapes.mp4"))
     assert (drawn.size, drawn.rate, len(drawn)) == ((height, width), 5.0, 3)
@@ -158,32 +158,33 @@ def test_a_video(main, shapes, tmp_path):
     assert min(differences) > 1  # there are boxes
 
 
-def test_what_cannot_be_used(main, shapes, tmp_path, capsys):
-    (tmp_path / "text.mp4").write_text("no video")
-    for args, message in (
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
         (["--video-input", "text.mp4"], "text.mp4: no video"),
         (["--webcam", "99"], "99: no camera"),
-        (["--input", f"{shapes}/val", "--onnx", "model.onnx"], "--onnx goes with none of"),
-    ):
-        with pytest.raises(SystemExit, match="2"):
-            main(*args)
-        assert message in capsys.readouterr().err
+        (["--input", ".", "--onnx", "model.onnx"], "--onnx goes with none of"),
+    ],
+)
+def test_what_cannot_be_used_is_refused(demo, tmp_path, args, message):
+    (tmp_path / "text.mp4").write_text("no video")
+    (tmp_path / "a.png").write_text("")
+    assert_refused(demo(*args), message)
 
 
-def test_test_time_augmentation_finds_what_the_model_finds(main, shapes):
-    status, results = main("--input", shapes / "val", "--tta")
-    assert status == 0 and results
+def test_test_time_augmentation_finds_ten_objects_in_each_image(detect, shapes, expected):
+    results = detect("--input", shapes / "val", "--tta")
+    assert len(results) == len(expected) == 30 and results != expected
 
 
-def test_slices(main, shapes, tmp_path):
+def test_slices_find_objects_along_the_whole_image(detect, shapes, tmp_path):
     pytest.importorskip("sahi")
     limit = Image.MAX_IMAGE_PIXELS
     image = cv2.imread(str(sorted((shapes / "val").iterdir())[0]))
     cv2.imwrite(str(tmp_path / "wide.png"), np.concatenate([image] * 4, axis=1))
     size = image.shape[1]
-    _, whole = main("--input", "wide.png")
-    status, sliced = main("--input", "wide.png", "--slice-size", size)
-    assert status == 0 and sliced != whole
+    sliced = detect("--input", "wide.png", "--slice-size", size)
+    assert len(sliced) > 10  # as many are found in the whole image
     # Nothing reaches out of the image, and some objects are found in the last slice.
     assert max(x["bbox"][0] + x["bbox"][2] for x in sliced) <= 4 * size
     assert max(x["bbox"][0] for x in sliced) > 3 * size

@@ -14,10 +14,11 @@ from torch import nn
 
 from detectron2.data import MetadataCatalog
 from detectron2.structures import Boxes, Instances
-from tood_d2.config import load_config
-from tood_d2.config.options import TrainingOptions
+from tood_d2.config import Options, load_run
 from tood_d2.data import register_coco_json
-from tood_d2.engine.trainer import _build_step
+from tood_d2.engine import Trainer
+from tood_d2.engine.step import AccumulatingTrainer
+from tood_d2.engine.trainer import prepare_model
 from tood_d2.inference import Predictor
 from tood_d2.inference.augmentation import DenseDetectorWithTTA
 from tood_d2.modeling import TaskAlignedHead
@@ -37,7 +38,7 @@ def run(train_net):
 
     def _run(config, *opts, resume=False, eval_only=False, optimize=None, tta=False):
         path = config if Path(config).is_absolute() else str(CONFIGS / config)
-        args = Namespace(config_file=path, opts=list(opts), resume=resume)
+        args = Namespace(config_file=path, opts=list(opts), resume=resume, trust=[])
         args.eval_only, args.optimize, args.tta = eval_only, optimize, tta
         return train_net.main(args)
 
@@ -86,13 +87,13 @@ def test_training_writes_what_people_look_for(trained):
 
 def test_the_written_config_serves_the_predictor(trained, shapes):
     weights = f"train.init_checkpoint={trained}/model_final.pth"
-    predictor = Predictor(load_config(str(trained / "config.yaml"), [weights]))
+    predictor = Predictor(load_run(str(trained / "config.yaml"), [weights]))
     with open(shapes / "val.json") as f:
         categories = json.load(f)["categories"]
     assert predictor.class_names == [c["name"] for c in sorted(categories, key=lambda c: c["id"])]
     image = torch.randint(0, 255, (70, 90, 3), dtype=torch.uint8).numpy()
     predictor.model.test_score_thresh = 0.0
-    instances = predictor(image)
+    instances = predictor(image)["instances"]
     assert instances.image_size == (70, 90)
     assert 0 < len(instances) <= 100
     assert predictor.model.training is False
@@ -261,7 +262,7 @@ def test_yaml_config_trains_and_evaluates(run, yaml_opts, tmp_path):
         optimize="bfloat16",
     )  # fmt: skip
     assert 0 <= results["bbox"]["AP"] <= 100
-    predictor = Predictor(load_config(str(tmp_path / "config.yaml"), ["MODEL.WEIGHTS", weights]))
+    predictor = Predictor(load_run(str(tmp_path / "config.yaml"), ["MODEL.WEIGHTS", weights]))
     assert len(predictor.class_names) == predictor.model.num_classes
 
 
@@ -359,7 +360,7 @@ def kernels(weights):
 
 
 def test_channels_last(run, trained, tiny_overrides, tmp_path, monkeypatch):
-    monkeypatch.setattr("tood_d2.engine.trainer.evaluate", lambda *args: {})
+    monkeypatch.setattr(Trainer, "test", lambda *args: {})
     run(
         "tood_R_18_FPN_small.py",
         *tiny_overrides,
@@ -381,7 +382,7 @@ def test_the_head_is_compiled(run, tiny_overrides, tmp_path, monkeypatch):
     """But not that of the average, which only evaluates."""
     calls = []
     monkeypatch.setattr(nn.Module, "compile", lambda self, **kwargs: calls.append((self, kwargs)))
-    monkeypatch.setattr("tood_d2.engine.trainer.evaluate", lambda *args: {})
+    monkeypatch.setattr(Trainer, "test", lambda *args: {})
     run(
         "tood_R_18_FPN_small.py",
         *tiny_overrides,
@@ -396,10 +397,9 @@ def test_the_head_is_compiled(run, tiny_overrides, tmp_path, monkeypatch):
 
 
 def test_models_whose_head_cannot_be_compiled(tiny_tood):
-    options = TrainingOptions(output_dir="", max_iter=1, compile_head=True)
     for model in (nn.Linear(1, 1), tiny_tood(head={"checkpoint": True})):
         with pytest.raises(ValueError, match="train.compile_head or SOLVER.COMPILE_HEAD"):
-            _build_step(options, model, None, [])
+            prepare_model(model, Options(compile_head=True))
 
 
 @pytest.mark.slow
@@ -415,10 +415,10 @@ def test_a_compiled_head_trains_alike(tiny_tood):
 
     def train(model, **options):
         names = list(model.state_dict())
-        options = TrainingOptions(output_dir="", max_iter=len(batches), **options)
+        prepare_model(model, Options(**options))
         optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
-        trainer, _ = _build_step(options, model, optimizer, batches)
-        trainer.train(0, options.max_iter)
+        trainer = AccumulatingTrainer(model, batches, optimizer)
+        trainer.train(0, len(batches))
         assert list(model.state_dict()) == names
         history = {x: trainer.storage.history(x).values() for x in ("loss_cls", "loss_box_reg")}
         return {name: [value for value, _ in values] for name, values in history.items()}
@@ -432,7 +432,7 @@ def test_a_compiled_head_trains_alike(tiny_tood):
 
 def test_early_stopping_leaves_the_final_weights(run, tiny_overrides, tmp_path, monkeypatch):
     results = {"bbox": {"AP": 1.0}}
-    monkeypatch.setattr("tood_d2.engine.trainer.evaluate", lambda *args: results)
+    monkeypatch.setattr(Trainer, "test", lambda *args: results)
     run(
         "tood_R_18_FPN_small.py",
         *tiny_overrides,
@@ -453,7 +453,7 @@ def test_weights_and_biases_get_the_config(run, tiny_overrides, tmp_path, monkey
     calls = []
     wandb = SimpleNamespace(init=lambda **kwargs: calls.append(kwargs))
     monkeypatch.setitem(sys.modules, "wandb", wandb)
-    monkeypatch.setattr("tood_d2.engine.trainer.evaluate", lambda *args: {})
+    monkeypatch.setattr(Trainer, "test", lambda *args: {})
     run(
         "tood_R_18_FPN_small.py",
         *tiny_overrides,

@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from tood_d2.config import build_model, load_config
-from tood_d2.config.datasets import register_datasets
+from tood_d2.config import load_run, register_datasets
 from tood_d2.inference import DensePredictor, Predictor
 from tood_d2.inspection import ImageAnalysis
 
@@ -16,20 +15,20 @@ CONFIG = str(Path(__file__).resolve().parents[2] / "configs" / "tood_R_18_FPN_sm
 
 
 def config(tiny_overrides, folder, *overrides):
-    """A small model of four classes that detects something everywhere."""
+    """A small model of four classes that detects twenty objects in any image."""
     path = folder / "model.pth"
-    overrides = [*tiny_overrides, f"train.init_checkpoint={path}", *overrides]
-    cfg = load_config(CONFIG, overrides)
-    register_datasets(cfg)
+    overrides = [f"train.init_checkpoint={path}", "model.max_detections_per_image=20", *overrides]
+    overrides = [*tiny_overrides, *overrides]
+    run = register_datasets(load_run(CONFIG, overrides))
     torch.manual_seed(0)
-    model = build_model(cfg)
+    model = run.build_model()
     for layers in (model.head.cls_logits, model.head.cls_alignment, model.head.box_alignment):
         for layer in layers.modules() if layers is not None else ():
             if isinstance(layer, torch.nn.Conv2d):
                 torch.nn.init.normal_(layer.weight, std=0.1)
                 torch.nn.init.zeros_(layer.bias)
     torch.save({"model": model.state_dict()}, path)
-    return cfg
+    return run
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ from unittest import mock
 import pytest
 import torch
 import torch.nn.functional as F
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from torch import Tensor
 from torchvision.ops import box_area, box_iou
@@ -21,8 +21,6 @@ from detectron2.structures import Boxes, Instances
 from tood_d2.modeling import ATSSAssigner, TaskAlignedAssigner
 from tood_d2.modeling.assigners import matching
 from tood_d2.modeling.targets import image_targets
-
-many = settings(max_examples=500)
 
 both_kinds = pytest.mark.parametrize("kind", ["atss", "task_aligned"])
 
@@ -242,7 +240,6 @@ def similarities(draw):
     return transform
 
 
-@many
 @both_kinds
 @given(problem=problems(), transform=similarities())
 def test_similar_images(kind, problem, transform):
@@ -250,7 +247,6 @@ def test_similar_images(kind, problem, transform):
     assert_same(transformed, assign(kind, problem))
 
 
-@many
 @both_kinds
 @given(problem=problems(unit=1 / 16), seed=seeds)
 def test_order_of_objects(kind, problem, seed):
@@ -260,7 +256,6 @@ def test_order_of_objects(kind, problem, seed):
     assert_same((rename(matched_idxs, order), alignment), assign(kind, problem))
 
 
-@many
 @both_kinds
 @given(problem=problems(unit=1 / 16), seed=seeds)
 def test_order_of_anchors(kind, problem, seed):
@@ -278,7 +273,6 @@ def test_order_of_anchors(kind, problem, seed):
     assert_same(assign(kind, permuted), expected)
 
 
-@many
 @both_kinds
 @given(problem=problems(), rows=st.integers(1, 5), spare=st.integers(0, 7))
 def test_block_size(kind, problem, rows, spare):
@@ -289,7 +283,6 @@ def test_block_size(kind, problem, rows, spare):
             assert_same(assign(kind, problem), expected)
 
 
-@many
 @given(problem=problems(), seed=seeds)
 def test_names_of_the_classes(problem, seed):
     """Nor have they an order, nor matter scores for the classes of no object."""
@@ -302,7 +295,6 @@ def test_names_of_the_classes(problem, seed):
     assert_same(assign("task_aligned", renamed), assign("task_aligned", problem))
 
 
-@many
 @given(
     problem=problems(objects=(1, 6), anchors=(1, 20)),
     dtype=st.sampled_from([torch.float16, torch.bfloat16, torch.float64]),
@@ -316,7 +308,6 @@ def test_type_of_the_scores(problem, dtype):
     assert_well_formed("task_aligned", problem, result)
 
 
-@many
 @given(problem=problems(unit=1 / 16), seed=seeds)
 def test_invalid_anchors_of_atss(problem, seed):
     """The others are matched as if there were no invalid ones."""
@@ -333,7 +324,6 @@ def test_invalid_anchors_of_atss(problem, seed):
 # --- Several objects ---
 
 
-@many
 @both_kinds
 @given(problem=problems(), seed=seeds)
 def test_repeated_objects(kind, problem, seed):
@@ -347,7 +337,6 @@ def test_repeated_objects(kind, problem, seed):
     assert_same(assign(kind, problem.of_objects(copies)), expected)
 
 
-@many
 @both_kinds
 @given(problem=problems(objects=(1, 1)), other_class=st.integers(0, 3))
 def test_two_classes_of_one_box(kind, problem, other_class):
@@ -360,7 +349,6 @@ def test_two_classes_of_one_box(kind, problem, other_class):
     assert torch.equal(assign(kind, both)[0], expected)
 
 
-@many
 @both_kinds
 @given(problem=problems(unit=1 / 16))
 def test_conflicts(kind, problem):
@@ -393,7 +381,6 @@ def test_conflicts(kind, problem):
             torch.testing.assert_close(actual, expected, rtol=1e-4, atol=1e-7)
 
 
-@many
 @both_kinds
 @given(problem=problems(), other=problems(objects=(1, 1)), where=st.integers(0, 6))
 def test_object_far_from_all_anchors(kind, problem, other, where):
@@ -413,7 +400,6 @@ def test_object_far_from_all_anchors(kind, problem, other, where):
 small_scenes = problems(anchors=(1, 12), levels=(2, 2), classes=(3, 3), unit=1 / 16)
 
 
-@many
 @both_kinds
 @given(left=small_scenes, right=small_scenes)
 def test_two_scenes_in_one_image(kind, left, right):
@@ -444,7 +430,6 @@ def test_two_scenes_in_one_image(kind, left, right):
 # --- One object ---
 
 
-@many
 @given(problem=problems(objects=(1, 1), unit=1 / 16))
 def test_task_aligned_positives(problem):
     """Those inside with t > 0 for which less than topk anchors, anywhere, have a larger t."""
@@ -456,7 +441,6 @@ def test_task_aligned_positives(problem):
     assert torch.equal(matched_idxs == 0, expected)
 
 
-@many
 @given(problem=problems(objects=(1, 1), unit=1 / 16))
 def test_atss_positives(problem):
     """Those near and inside that reach the threshold: less than half, unless there is one."""
@@ -473,7 +457,6 @@ def test_atss_positives(problem):
         assert (matched_idxs == 0).sum() <= number * (number - 1) / (2 * number - 1)
 
 
-@many
 @given(problem=problems(unit=1 / 16))
 def test_more_candidates(problem):
     """Task alignment has a positive anchor remain one and adds at most one for each object."""
@@ -484,7 +467,6 @@ def test_more_candidates(problem):
     assert more.sum() <= fewer.sum() + len(problem.gt_boxes)
 
 
-@many
 @both_kinds
 @given(distance=st.floats(-0.02, 0.03), side=st.integers(0, 3))
 def test_centers_near_a_side(kind, distance, side):
@@ -566,7 +548,6 @@ def extreme_problems(draw):
     return Problem(scores, pred_boxes, anchors, gt_boxes, classes, level_sizes, *draw(rules))
 
 
-@many
 @both_kinds
 @given(problem=st.one_of(problems(), extreme_problems()))
 def test_well_formed(kind, problem):

@@ -6,14 +6,12 @@ import numpy as np
 import pytest
 import torch
 from fvcore.nn import sigmoid_focal_loss
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from detectron2.structures import Boxes, Instances
 from tood_d2.modeling.losses import aligned_logits, centerness, giou_loss, task_aligned_focal_loss
 from tood_d2.modeling.targets import image_targets, stack_targets, target_centerness
-
-many = settings(max_examples=500)
 
 seeds = st.integers(0, 2**32 - 1)
 numbers = st.integers(0, 8)
@@ -72,7 +70,6 @@ def value_and_grad(function, *inputs):
 
 
 class TestTaskAlignedFocalLoss:
-    @many
     @given(elements(limit=15), gammas)
     def test_eq_11_and_its_derivative(self, pair, gamma):
         z, y = float64(*pair)
@@ -89,7 +86,6 @@ class TestTaskAlignedFocalLoss:
         smooth = (error > 1e-5) | (gamma != 1)
         np.testing.assert_allclose(grad.numpy()[smooth], expected[smooth], rtol=1e-3, atol=1e-5)
 
-    @many
     @given(elements(), gammas)
     def test_finite(self, pair, gamma):
         logits, targets = pair
@@ -104,7 +100,6 @@ class TestTaskAlignedFocalLoss:
         error = logits.sigmoid() - targets
         assert (grad * error >= 0).all()
 
-    @many
     @given(elements(), gammas)
     def test_least_value(self, pair, gamma):
         """0 if all p = y; otherwise by Pinsker's inequality BCE >= 2 (y - p)^2."""
@@ -120,7 +115,6 @@ class TestTaskAlignedFocalLoss:
             if gamma > 1:
                 assert (grad == 0).all()
 
-    @many
     @given(elements(limit=15), gammas, st.floats(0, 3), st.floats(0.1, 3))
     def test_grows_with_the_error(self, pair, gamma, near, step):
         targets = pair[1].clamp(0.02, 0.98)
@@ -131,7 +125,6 @@ class TestTaskAlignedFocalLoss:
             ]
             assert losses[0] < losses[1] or len(targets) == 0
 
-    @many
     @given(elements(), gammas)
     def test_either_class(self, pair, gamma):
         """To find an object and to find none is the same problem with other signs."""
@@ -141,7 +134,6 @@ class TestTaskAlignedFocalLoss:
         expected = task_aligned_focal_loss(logits, targets, gamma)
         torch.testing.assert_close(actual, expected, rtol=1e-4, atol=1e-5)
 
-    @many
     @given(elements(), st.sampled_from([0.0, 1.0, 1.5, 2.0]))
     def test_hard_targets_make_it_focal_loss(self, pair, gamma):
         logits, targets = pair
@@ -150,7 +142,6 @@ class TestTaskAlignedFocalLoss:
         expected = sigmoid_focal_loss(logits, targets, alpha=-1, gamma=gamma, reduction="sum")
         torch.testing.assert_close(actual, expected, rtol=1e-4, atol=1e-5)
 
-    @many
     @given(elements(), elements(), gammas, seeds)
     def test_sum(self, first, second, gamma, seed):
         """Over all elements, in any order and shape."""
@@ -165,7 +156,6 @@ class TestTaskAlignedFocalLoss:
         )
         assert (nothing.item(), grad.shape) == (0, (0, 3))
 
-    @many
     @given(elements(), gammas, st.sampled_from([torch.float16, torch.bfloat16]))
     def test_type_of_the_logits(self, pair, gamma, dtype):
         logits = pair[0].to(dtype)
@@ -184,7 +174,6 @@ def logit_pairs(draw, limit=1e4):
 
 
 class TestAlignedLogits:
-    @many
     @given(logit_pairs(limit=500))
     def test_eq_7(self, problem):
         """log p is the mean of the logarithms, and 1 - p is -expm1(log p)."""
@@ -195,7 +184,6 @@ class TestAlignedLogits:
         actual = aligned_logits(*problem[:2]).numpy()
         np.testing.assert_allclose(actual, expected, rtol=1e-5, atol=1e-5)
 
-    @many
     @given(logit_pairs())
     def test_a_mean(self, problem):
         """Between the two, the same in both orders; of equal ones it is that one."""
@@ -206,7 +194,6 @@ class TestAlignedLogits:
         assert ((z - aligned_logits(b, a)).abs() <= rounding).all()
         assert ((a - aligned_logits(a, a)).abs() <= rounding).all()
 
-    @many
     @given(logit_pairs(), st.floats(0, 100))
     def test_grows_with_both(self, problem, step):
         a, b, _ = problem
@@ -215,7 +202,6 @@ class TestAlignedLogits:
         assert (more >= z - rounding).all()
         assert (more <= z + step + rounding).all()
 
-    @many
     @given(logit_pairs())
     def test_loss_of_aligned_scores_is_finite(self, problem):
         a, b, targets = problem
@@ -226,7 +212,6 @@ class TestAlignedLogits:
         # At most the loss's, 1 + 0.26 * 2, times dz/da <= 1
         assert all((grad.abs() <= 1.52 + 1e-5).all() for grad in grads)
 
-    @many
     @given(logit_pairs(limit=12))
     def test_loss_of_aligned_scores(self, problem):
         """Eq. 11 of the score of Eq. 7, and its derivative, as they are written."""
@@ -294,7 +279,6 @@ COORDINATES = torch.tensor([0, 1e-20, 1e-6, 1e-3, 1, 8, 64, 64.5, 1333, 1e6, -1,
 
 
 class TestGiouLoss:
-    @many
     @given(box_pairs())
     def test_bounds(self, pair):
         """0 for equal boxes only, less than 2, at least 1 without an overlap."""
@@ -306,7 +290,6 @@ class TestGiouLoss:
         overlap = torch.minimum(pair[0], pair[1])[:, 2:] - torch.maximum(pair[0], pair[1])[:, :2]
         assert (loss[(overlap <= 0).any(dim=1)] >= 1).all()
 
-    @many
     @given(seeds)
     def test_counting_cells(self, seed):
         """Areas are numbers of cells of a grid."""
@@ -322,7 +305,6 @@ class TestGiouLoss:
         expected = 1 - (first & second).sum() / union + (hull.sum() - union) / hull.sum()
         assert giou_loss(*boxes.float()).item() == pytest.approx(expected, abs=1e-6)
 
-    @many
     @given(box_pairs(), similarities(), seeds)
     def test_no_influence(self, pair, transform, seed):
         """Which box is the first, where and how large they are, and the other pairs."""
@@ -332,7 +314,6 @@ class TestGiouLoss:
         order = torch.randperm(len(loss), generator=generator_of(seed))
         assert torch.equal(giou_loss(*(x[order][None] for x in pair)), loss[order][None])
 
-    @many
     @given(box_pairs(), st.integers(1, 1000), st.integers(1, 1000))
     def test_grows_with_the_distance(self, pair, near, step):
         """Of a box from where it was, in any direction: the overlap shrinks, the hull grows."""
@@ -342,7 +323,6 @@ class TestGiouLoss:
             assert (losses[0] < losses[1]).all()
             assert (losses[1] < losses[2]).all()
 
-    @many
     @given(box_pairs(), st.floats(0.01, 0.99))
     def test_one_inside_the_other(self, pair, share):
         """The hull is the larger box: 1 - IoU, a quotient of areas."""
@@ -351,7 +331,6 @@ class TestGiouLoss:
         inner[:, 2] = outer[:, 0] + share * (outer[:, 2] - outer[:, 0])
         torch.testing.assert_close(giou_loss(inner, outer), 1 - areas(inner) / areas(outer))
 
-    @many
     @given(box_pairs())
     def test_directions_without_effect(self, pair):
         """The derivative along moves and scalings of both boxes is 0."""
@@ -363,7 +342,6 @@ class TestGiouLoss:
         torch.testing.assert_close(slopes.sum(dim=1), zero, rtol=0, atol=1e-5)
         torch.testing.assert_close((points * slopes).sum(dim=1), zero, rtol=0, atol=1e-4)
 
-    @many
     @given(seeds, numbers, st.booleans())
     def test_extremes(self, seed, number, crossed):
         """Any predictions, crossed ones, too, against any boxes."""
@@ -387,7 +365,6 @@ def points_in_boxes(draw):
 
 
 class TestCenterness:
-    @many
     @given(points_in_boxes())
     def test_eq_3_of_fcos(self, problem):
         actual = centerness(*problem)
@@ -400,12 +377,10 @@ class TestCenterness:
             assert value == pytest.approx((horizontal * vertical) ** 0.5, rel=1e-5)
             assert (value == 1) == ((x, y) == ((x1 + x2) / 2, (y1 + y2) / 2))
 
-    @many
     @given(points_in_boxes(), similarities())
     def test_no_influence(self, problem, transform):
         assert torch.equal(centerness(*map(transform, problem)), centerness(*problem))
 
-    @many
     @given(points_in_boxes(), st.floats(0.1, 0.9))
     def test_grows_towards_the_center(self, problem, share):
         points, boxes = problem
@@ -455,7 +430,6 @@ def as_floats(losses):
 
 
 class TestLossesOfABatch:
-    @many
     @given(batch=batches(limit=10))
     def test_eq_11_and_12(self, model, batch):
         _, logits, boxes, targets = batch
@@ -471,7 +445,6 @@ class TestLossesOfABatch:
         expected = [loss_cls / (total or 1), loss_box / (total or 1)]
         assert expected == as_floats(losses)
 
-    @many
     @given(batch=batches(limit=100), initial_phase=st.booleans(), seed=seeds)
     def test_no_influence(self, model, batch, initial_phase, seed):
         """Nor the images' order nor, with objects, whether each is there twice."""
@@ -484,7 +457,6 @@ class TestLossesOfABatch:
         expected = model.losses(*batch, initial_phase=initial_phase)
         assert [x.item() for x in losses.values()] == as_floats(expected)
 
-    @many
     @given(batch=batches(), initial_phase=st.booleans())
     def test_finite(self, model, batch, initial_phase):
         """Box predictions of background have no gradient, those of objects have one."""

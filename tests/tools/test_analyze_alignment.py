@@ -1,54 +1,37 @@
 """analyze_alignment.py on the generated images, for detectors and configs of several kinds."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import cv2
 import pytest
 import torch
+from script_runs import Command, run
 
 from detectron2 import model_zoo
 from detectron2.config import LazyConfig
-from tood_d2.config import build_model, load_config
-from tood_d2.config.datasets import register_datasets
+from tood_d2.config import load_run, register_datasets
 from tood_d2.data import register_coco_json
 from tood_d2.inference import Predictor
 
-ROOT = Path(__file__).resolve().parents[2]
-SMALL_CONFIG = str(ROOT / "configs" / "tood_R_18_FPN_small.py")
+CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 
 
 @pytest.fixture
-def tool(load_script, monkeypatch):
-    """The tool as a module, which leaves logging as it is."""
-    tool = load_script("tools/analyze_alignment.py")
-    monkeypatch.setattr(tool, "setup_logger", lambda name: None)
-    return tool
+def analyze(tmp_path):
+    """Runs the tool in an empty folder, with "results" for its output."""
+
+    def _analyze(config, *opts):
+        argv = ["tools/analyze_alignment.py", "--config-file", str(config), "--output", "results"]
+        return run(Command([*argv, "--opts", *opts]), tmp_path)
+
+    return _analyze
 
 
-@pytest.fixture
-def run(tool, monkeypatch, capsys, tmp_path):
-    """Runs the tool: exit status, standard output, standard error."""
-
-    def _run(config, *opts):
-        output = ["--output", str(tmp_path / "results")]
-        argv = ["analyze_alignment.py", "--config-file", str(config), *output, "--opts", *opts]
-        monkeypatch.setattr(sys, "argv", argv)
-        try:
-            status = tool.main()
-        except SystemExit as stop:
-            status = stop.code
-        return status, *capsys.readouterr()
-
-    return _run
-
-
-def save_weights(cfg, path):
+def save_weights(run, path):
     """Weights of a model that detects large boxes everywhere."""
     torch.manual_seed(0)
-    model = build_model(cfg)
+    model = run.build_model()
     for name, parameter in model.head.named_parameters():
         if name in ("cls_logits.bias", "cls_alignment.2.bias"):
             torch.nn.init.zeros_(parameter)
@@ -62,10 +45,10 @@ def trained(tiny_overrides, tmp_path_factory):
     """Folder of a TOOD's config.yaml and model.pth."""
     folder = tmp_path_factory.mktemp("model")
     # NMS that suppresses almost nothing, for redundant detections.
-    cfg = load_config(SMALL_CONFIG, [*tiny_overrides, "model.test_nms_thresh=0.95"])
-    register_datasets(cfg)
-    save_weights(cfg, folder / "model.pth")
-    LazyConfig.save(cfg, str(folder / "config.yaml"))
+    overrides = [*tiny_overrides, "model.test_nms_thresh=0.95"]
+    trained_run = register_datasets(load_run(str(CONFIGS / "tood_R_18_FPN_small.py"), overrides))
+    save_weights(trained_run, folder / "model.pth")
+    LazyConfig.save(trained_run.cfg, str(folder / "config.yaml"))
     return folder
 
 
@@ -95,7 +78,7 @@ def iou(a, b):
 def count_detections(trained, shapes):
     """Correct, redundant and erroneous detections of a predictor, in pixels of the images."""
     predictor = Predictor(
-        load_config(str(trained / "config.yaml"), [f"train.init_checkpoint={trained}/model.pth"])
+        load_run(str(trained / "config.yaml"), [f"train.init_checkpoint={trained}/model.pth"])
     )
     content = json.loads((shapes / "val.json").read_text())
     ids = sorted(category["id"] for category in content["categories"])
@@ -107,7 +90,7 @@ def count_detections(trained, shapes):
                 x1, y1, width, height = x["bbox"]
                 objects.append((ids.index(x["category_id"]), (x1, y1, x1 + width, y1 + height)))
         found = set()
-        instances = predictor(cv2.imread(str(shapes / "val" / image["file_name"])))
+        instances = predictor(cv2.imread(str(shapes / "val" / image["file_name"])))["instances"]
         for box, cls in zip(
             instances.pred_boxes.tensor.tolist(), instances.pred_classes.tolist(), strict=True
         ):
@@ -122,18 +105,15 @@ def count_detections(trained, shapes):
     return {"correct": correct, "redundant": redundant, "error": error}
 
 
-def test_tood(trained, shapes, tmp_path):
-    tool, config = ROOT / "tools" / "analyze_alignment.py", trained / "config.yaml"
-    command = [sys.executable, str(tool), "--config-file", str(config), "--output", "results"]
-    command += ["--opts", f"train.init_checkpoint={trained}/model.pth"]
-    result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300)
-    assert result.returncode == 0, result.stderr
+def test_results_and_table_of_a_tood(analyze, trained, shapes, tmp_path):
+    outcome = analyze(trained / "config.yaml", f"train.init_checkpoint={trained}/model.pth")
+    assert outcome.status == 0, outcome.output
     num_instances = len(json.loads((shapes / "val.json").read_text())["annotations"])
     results = check_results(tmp_path / "results", num_instances)
     counts = count_detections(trained, shapes)
     assert min(counts.values()) > 0
     assert {key: results[key] for key in counts} == counts
-    header, _, row = result.stdout.strip().splitlines()[-3:]
+    header, _, row = [x for x in outcome.output.splitlines() if x.startswith("|")][-3:]
     columns = [[x.strip() for x in line.strip("|").split("|")] for line in (header, row)]
     assert dict(zip(*columns, strict=True)) == {
         "PCC (top-50)": f"{results['pcc']:.3f}",
@@ -145,7 +125,7 @@ def test_tood(trained, shapes, tmp_path):
     }
 
 
-def test_lazy_config_of_another_detector(run, trained, shapes, tmp_path):
+def test_lazy_config_of_another_detector(analyze, trained, shapes, tmp_path):
     config = tmp_path / "fcos.py"
     config.write_text(f"""
 from detectron2 import model_zoo
@@ -158,16 +138,14 @@ cfg = LazyConfig.load({str(trained / "config.yaml")!r})
 dataloader, dataset, train = cfg.dataloader, cfg.dataset, cfg.train
 dataloader.test.mapper.image_format = "BGR"
 """)
-    cfg = load_config(str(config))
-    register_datasets(cfg)
-    save_weights(cfg, tmp_path / "fcos.pth")
-    status, _, errors = run(config, f"train.init_checkpoint={tmp_path}/fcos.pth")
-    assert status == 0, errors
+    save_weights(register_datasets(load_run(str(config))), tmp_path / "fcos.pth")
+    outcome = analyze(config, f"train.init_checkpoint={tmp_path}/fcos.pth")
+    assert outcome.status == 0, outcome.output
     num_instances = len(json.loads((shapes / "val.json").read_text())["annotations"])
     check_results(tmp_path / "results", num_instances)
 
 
-def test_yaml_config_of_another_detector(run, shapes, tmp_path):
+def test_yaml_config_of_another_detector(analyze, shapes, tmp_path):
     json_file = f"{shapes}/val.json"
     register_coco_json(json_file, f"{shapes}/val")
     options = {
@@ -182,40 +160,40 @@ def test_yaml_config_of_another_detector(run, shapes, tmp_path):
     }
     opts = [x for option in options.items() for x in option]
     config = model_zoo.get_config_file("COCO-Detection/retinanet_R_50_FPN_1x.yaml")
-    save_weights(load_config(config, opts), tmp_path / "retinanet.pth")
-    status, _, errors = run(config, *opts)
-    assert status == 0, errors
+    save_weights(load_run(config, opts), tmp_path / "retinanet.pth")
+    outcome = analyze(config, *opts)
+    assert outcome.status == 0, outcome.output
     num_instances = len(json.loads(Path(json_file).read_text())["annotations"])
     check_results(tmp_path / "results", num_instances)
 
 
 class TestBadInput:
     @pytest.fixture
-    def fails(self, run):
+    def fails(self, analyze):
         """Runs the tool, which must fail with a message that has this text."""
 
         def _fails(text, *args):
-            status, _, errors = run(*args)
-            assert status == 2
-            assert errors.splitlines()[-1].startswith("analyze_alignment.py: ")
-            assert text in errors.splitlines()[-1]
+            outcome = analyze(*args)
+            assert outcome.status == 2
+            assert outcome.messages[-1].startswith("analyze_alignment.py: ")
+            assert text in outcome.messages[-1]
 
         return _fails
 
-    def test_config_file(self, fails):
+    def test_no_config_file(self, fails):
         fails("nowhere.py", "nowhere.py")
 
-    def test_option(self, fails, trained):
+    def test_misspelt_option(self, fails, trained):
         fails("train.init_chekpoint", trained / "config.yaml", "train.init_chekpoint=x.pth")
 
-    def test_weights(self, fails, trained):
+    def test_no_weights(self, fails, trained):
         fails("train.init_checkpoint", trained / "config.yaml", "train.init_checkpoint=")
         fails("nowhere.pth", trained / "config.yaml", "train.init_checkpoint=nowhere.pth")
 
-    def test_data(self, fails, trained):
+    def test_unknown_data(self, fails, trained):
         fails("nowhere.json", trained / "config.yaml", "dataset.test_json=nowhere.json")
-        yaml = ROOT / "configs" / "tood_R_50_FPN_1x.yaml"
-        fails("'nowhere' is not registered", yaml, "DATASETS.TEST", "('nowhere',)")
+        yaml = CONFIGS / "tood_R_50_FPN_1x.yaml"
+        fails("no data set 'nowhere' is registered", yaml, "DATASETS.TEST", "('nowhere',)")
 
     def test_model_that_is_not_dense(self, fails, shapes):
         json_file = f"{shapes}/val.json"
@@ -224,10 +202,6 @@ class TestBadInput:
         opts = ["DATASETS.TEST", f"('{json_file}',)", "DATALOADER.NUM_WORKERS", "0"]
         fails("ProposalNetwork", config, *opts)
 
-    def test_output(self, tool, monkeypatch, capsys, trained, tmp_path):
-        (tmp_path / "file").write_text("")
-        argv = ["analyze_alignment.py", "--config-file", str(trained / "config.yaml")]
-        monkeypatch.setattr(sys, "argv", [*argv, "--output", f"{tmp_path}/file"])
-        with pytest.raises(SystemExit, match="2"):
-            tool.main()
-        assert f"{tmp_path}/file" in capsys.readouterr().err
+    def test_file_in_place_of_the_output_folder(self, fails, trained, tmp_path):
+        (tmp_path / "results").write_text("")
+        fails("results", trained / "config.yaml")

@@ -11,7 +11,7 @@ from tood_d2.checkpoint import (
     find_state_dict,
     read_checkpoint,
 )
-from tood_d2.config import build_model, load_config
+from tood_d2.config import load_run
 
 CONFIG = str(Path(__file__).resolve().parents[2] / "configs" / "tood_R_18_FPN_small.py")
 
@@ -38,7 +38,7 @@ def weights():
     """Weights of the small model without the batch norms' counters, as official models are."""
     torch.manual_seed(0)
     overrides = ["model.backbone.bottom_up.norm=FrozenBN"]
-    return build_model(load_config(CONFIG, overrides)).state_dict()
+    return load_run(CONFIG, overrides).build_model().state_dict()
 
 
 def test_official_weights_and_back(run, weights):

@@ -1,61 +1,68 @@
 """visualize_alignment.py on the generated images, for detectors and configs of several kinds."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import cv2
 import pytest
 import torch
+from script_runs import Command, run
 
 from detectron2 import model_zoo
 from detectron2.config import LazyConfig
-from tood_d2.config import build_model, load_config
-from tood_d2.config.datasets import register_datasets
+from tood_d2.config import load_run, register_datasets
 from tood_d2.data import register_coco_json
 
-ROOT = Path(__file__).resolve().parents[2]
-TOOL = "tools/visualize_alignment.py"
-SMALL_CONFIG = str(ROOT / "configs" / "tood_R_18_FPN_small.py")
+SMALL_CONFIG = str(Path(__file__).resolve().parents[2] / "configs" / "tood_R_18_FPN_small.py")
 
 
 @pytest.fixture
-def run(load_script, monkeypatch, capsys, tmp_path):
-    """Runs the tool: exit status and standard error."""
-    tool = load_script(TOOL)
-    monkeypatch.setattr(tool, "setup_logger", lambda name: None)
+def draw(tmp_path):
+    """Runs the tool in an empty folder with a config and other arguments."""
 
-    def _run(*args):
-        output = ["--output", str(tmp_path / "results")]
-        argv = ["visualize_alignment.py", *output, "--config-file", *map(str, args)]
-        monkeypatch.setattr(sys, "argv", argv)
-        try:
-            status = tool.main()
-        except SystemExit as stop:
-            status = stop.code
-        return status, capsys.readouterr().err
+    def _draw(*args):
+        argv = ["tools/visualize_alignment.py", "--config-file", *map(str, args)]
+        return run(Command(argv), tmp_path)
 
-    return _run
+    return _draw
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    """The default folder for the pictures."""
+    return tmp_path / "output" / "alignment_figures"
 
 
 @pytest.fixture(scope="module")
-def trained(tiny_overrides, tmp_path_factory):
+def json_file(shapes, tmp_path_factory):
+    """Path of a JSON with the three validation images and at most two objects of each."""
+    content = json.loads((shapes / "val.json").read_text())
+    of_images = [
+        [x for x in content["annotations"] if x["image_id"] == image["id"]]
+        for image in content["images"]
+    ]
+    content["annotations"] = [x for annotations in of_images for x in annotations[:2]]
+    path = tmp_path_factory.mktemp("data") / "val.json"
+    path.write_text(json.dumps(content))
+    return str(path)
+
+
+@pytest.fixture(scope="module")
+def trained(tiny_overrides, json_file, tmp_path_factory):
     """Folder of a TOOD's config.yaml and model.pth."""
     folder = tmp_path_factory.mktemp("model")
-    cfg = load_config(SMALL_CONFIG, [*tiny_overrides, f"train.init_checkpoint={folder}/model.pth"])
-    register_datasets(cfg)
+    overrides = [f"dataset.test_json={json_file}", f"train.init_checkpoint={folder}/model.pth"]
+    trained_run = register_datasets(load_run(SMALL_CONFIG, [*tiny_overrides, *overrides]))
     torch.manual_seed(0)
-    torch.save({"model": build_model(cfg).state_dict()}, folder / "model.pth")
-    LazyConfig.save(cfg, str(folder / "config.yaml"))
+    torch.save({"model": trained_run.build_model().state_dict()}, folder / "model.pth")
+    LazyConfig.save(trained_run.cfg, str(folder / "config.yaml"))
     return folder
 
 
 @pytest.fixture(scope="module")
-def retinanet(shapes, tmp_path_factory):
+def retinanet(shapes, json_file, tmp_path_factory):
     """Config of a RetinaNet, with overrides."""
     folder = tmp_path_factory.mktemp("retinanet")
-    json_file = f"{shapes}/val.json"
     register_coco_json(json_file, f"{shapes}/val")
     options = {
         "DATASETS.TEST": f"('{json_file}',)",
@@ -67,14 +74,14 @@ def retinanet(shapes, tmp_path_factory):
     }
     opts = [x for option in options.items() for x in option]
     config = model_zoo.get_config_file("COCO-Detection/retinanet_R_50_FPN_1x.yaml")
-    torch.save({"model": build_model(load_config(config, opts)).state_dict()}, options[opts[-2]])
+    torch.save({"model": load_run(config, opts).build_model().state_dict()}, options[opts[-2]])
     return config, opts
 
 
 @pytest.fixture(scope="module")
-def objects(shapes):
+def objects(json_file):
     """Names of the pictures of all objects, image by image."""
-    content = json.loads((shapes / "val.json").read_text())
+    content = json.loads(Path(json_file).read_text())
     image_ids = [x["image_id"] for x in content["annotations"]]
     return {
         x["id"]: [f"{x['id']}_{i}.png" for i in range(image_ids.count(x["id"]))]
@@ -91,33 +98,33 @@ def check_pictures(folder, names):
     return picture.shape[0]
 
 
-def test_all_objects(trained, objects, tmp_path):
-    config = trained / "config.yaml"
-    command = [sys.executable, str(ROOT / TOOL), "--internals", "--config-file", str(config)]
-    result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300)
-    assert result.returncode == 0, result.stderr
+def test_all_objects_and_the_internals_are_drawn(draw, trained, objects, pictures):
+    outcome = draw(trained / "config.yaml", "--internals")
+    assert outcome.status == 0, outcome.output
     names = sum(objects.values(), [])
-    assert f"{len(names)} objects" in result.stdout
-    names += [f"{image_id}_internals.png" for image_id, pictures in objects.items() if pictures]
-    check_pictures(tmp_path / "output" / "alignment_figures", names)
+    assert f"{len(names)} objects" in outcome.output
+    names += [f"{image_id}_internals.png" for image_id, of_image in objects.items() if of_image]
+    check_pictures(pictures, names)
 
 
-def test_chosen_objects_of_two_detectors(run, trained, retinanet, objects, tmp_path):
+def test_two_detectors_are_drawn_below_each_other(draw, trained, retinanet, objects, pictures):
     config = trained / "config.yaml"
     first, second, *_ = objects
     choice = ["--image-ids", second, first, "--objects", 0]
     names = [f"{first}_0.png", f"{second}_0.png"]
-    status, errors = run(config, *choice)
-    assert status == 0, errors
-    height = check_pictures(tmp_path / "results", names)
+    outcome = draw(config, *choice)
+    assert outcome.status == 0, outcome.output
+    height = check_pictures(pictures, names)
     yaml, opts = retinanet
-    status, errors = run(config, *choice, "--other-config-file", yaml, "--other-opts", *opts)
-    assert status == 0, errors
-    assert check_pictures(tmp_path / "results", names) == pytest.approx(2 * height, abs=2)
+    outcome = draw(config, *choice, "--other-config-file", yaml, "--other-opts", *opts)
+    assert outcome.status == 0, outcome.output
+    assert check_pictures(pictures, names) == pytest.approx(2 * height, abs=2)
 
 
-def test_crowds_and_empty_boxes_are_no_objects(run, trained, objects, shapes, tmp_path):
-    content = json.loads((shapes / "val.json").read_text())
+def test_crowds_and_empty_boxes_are_no_objects(
+    draw, trained, objects, json_file, pictures, tmp_path
+):
+    content = json.loads(Path(json_file).read_text())
     first, second, _ = (x["id"] for x in content["images"])
     content["annotations"] = [
         dict(x, iscrowd=int(x["image_id"] != second)) for x in content["annotations"]
@@ -127,28 +134,27 @@ def test_crowds_and_empty_boxes_are_no_objects(run, trained, objects, shapes, tm
         | {"bbox": [5000, 5000, 1, 1]}
         for id_ in (first, second)
     ]
-    json_file = tmp_path / "few.json"
-    json_file.write_text(json.dumps(content))
-    opts = ["--opts", f"dataset.test_json={json_file}"]
+    (tmp_path / "few.json").write_text(json.dumps(content))
+    opts = ["--opts", f"dataset.test_json={tmp_path}/few.json"]
     config = trained / "config.yaml"
-    status, errors = run(config, *opts)
-    assert status == 0, errors
-    check_pictures(tmp_path / "results", objects[second])
-    status, errors = run(config, "--objects", 0, "--image-ids", first, *opts)
-    assert status == 2
-    assert f"image {first} has 0 objects" in errors
+    outcome = draw(config, *opts)
+    assert outcome.status == 0, outcome.output
+    check_pictures(pictures, objects[second])
+    outcome = draw(config, "--objects", 0, "--image-ids", first, *opts)
+    assert outcome.status == 2
+    assert f"image {first} has 0 objects" in outcome.messages[-1]
 
 
 class TestBadInput:
     @pytest.fixture
-    def fails(self, run):
+    def fails(self, draw):
         """Runs the tool, which must fail with a message that has this text."""
 
         def _fails(text, *args):
-            status, errors = run(*args)
-            assert status == 2
-            assert errors.splitlines()[-1].startswith("visualize_alignment.py: ")
-            assert text in errors.splitlines()[-1]
+            outcome = draw(*args)
+            assert outcome.status == 2
+            assert outcome.messages[-1].startswith("visualize_alignment.py: ")
+            assert text in outcome.messages[-1]
 
         return _fails
 
@@ -156,23 +162,23 @@ class TestBadInput:
     def config(self, trained):
         return trained / "config.yaml"
 
-    def test_config_file(self, fails, config):
+    def test_no_config_file(self, fails, config):
         fails("nowhere.py", "nowhere.py")
         fails("nowhere.py", config, "--other-config-file", "nowhere.py")
 
-    def test_weights(self, fails, config):
+    def test_no_weights(self, fails, config):
         fails("train.init_checkpoint", config, "--opts", "train.init_checkpoint=")
         fails("nowhere.pth", config, "--opts", "train.init_checkpoint=nowhere.pth")
 
-    def test_image(self, fails, config):
+    def test_unknown_image(self, fails, config):
         fails("no image with the id 12345", config, "--image-ids", 12345)
 
     @pytest.mark.parametrize("index", [-1, 1000])
-    def test_object(self, fails, config, index):
+    def test_index_of_no_object(self, fails, config, index):
         fails(f"none with index {index}", config, "--objects", index)
 
-    def test_data_without_these_images(self, fails, config, shapes, tmp_path):
-        content = json.loads((shapes / "val.json").read_text())
+    def test_data_without_these_images(self, fails, config, json_file, tmp_path):
+        content = json.loads(Path(json_file).read_text())
         content["images"] = content["images"][1:]
         ids = {x["id"] for x in content["images"]}
         content["annotations"] = [x for x in content["annotations"] if x["image_id"] in ids]
@@ -180,14 +186,14 @@ class TestBadInput:
         opts = ["--other-opts", f"dataset.test_json={tmp_path}/fewer.json"]
         fails("differ in image", config, "--other-config-file", config, *opts)
 
-    def test_data_of_other_classes(self, fails, config, retinanet, shapes, tmp_path):
-        content = json.loads((shapes / "val.json").read_text())
+    def test_data_of_other_classes(self, fails, config, retinanet, json_file, shapes, tmp_path):
+        content = json.loads(Path(json_file).read_text())
         content["categories"][0]["name"] = "disc"
-        json_file = tmp_path / "renamed.json"
-        json_file.write_text(json.dumps(content))
-        register_coco_json(str(json_file), f"{shapes}/val")
+        renamed = str(tmp_path / "renamed.json")
+        Path(renamed).write_text(json.dumps(content))
+        register_coco_json(renamed, f"{shapes}/val")
         yaml, opts = retinanet
-        opts = [*opts, "DATASETS.TEST", f"('{json_file}',)"]
+        opts = [*opts, "DATASETS.TEST", f"('{renamed}',)"]
         fails("their classes", config, "--other-config-file", yaml, "--other-opts", *opts)
 
     def test_model_that_is_not_dense(self, fails, retinanet):
@@ -199,10 +205,10 @@ class TestBadInput:
         config, opts = retinanet
         fails("--internals", config, "--internals", "--opts", *opts)
 
-    def test_options_of_no_config(self, run, config):
-        status, error = run(config, "--other-opts", "train.device=cpu")
-        assert status == 2 and "--other-config-file" in error
+    def test_overrides_of_no_other_config(self, draw, config):
+        outcome = draw(config, "--other-opts", "train.device=cpu")
+        assert outcome.status == 2 and "--other-config-file" in outcome.messages[-1]
 
-    def test_output(self, fails, config, tmp_path):
+    def test_file_in_place_of_the_output_folder(self, fails, config, tmp_path):
         (tmp_path / "results").write_text("")
-        fails(f"{tmp_path}/results", config)
+        fails("results", config, "--output", "results")
