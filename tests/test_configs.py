@@ -1,5 +1,6 @@
 """Every shipped config trains, and a YAML config means the same as its LazyConfig twin."""
 
+from dataclasses import fields
 from pathlib import Path
 
 import cv2
@@ -12,11 +13,9 @@ from torch.overrides import TorchFunctionMode
 from detectron2.config import instantiate
 from detectron2.data import DatasetCatalog
 from detectron2.data.detection_utils import read_image
-from detectron2.solver import LRMultiplier
 from detectron2.structures import Boxes, BoxMode, Instances
 from detectron2.utils.events import EventStorage
-from tood_d2.config import build_model, load_config
-from tood_d2.engine import Trainer
+from tood_d2.config import Options, load_run
 
 CONFIGS = Path(__file__).resolve().parent.parent / "configs"
 TWINS = sorted(path.stem for path in CONFIGS.glob("tood_*.yaml"))
@@ -31,7 +30,7 @@ DEPTH = {".py": "model.backbone.bottom_up.depth={}", ".yaml": "MODEL.RESNETS.DEP
 
 
 def load(name, extension, *overrides):
-    return load_config(str(CONFIGS / f"{name}{extension}"), [*CPU[extension], *overrides])
+    return load_run(str(CONFIGS / f"{name}{extension}"), [*CPU[extension], *overrides])
 
 
 class WithoutWeights(TorchFunctionMode):
@@ -49,9 +48,9 @@ class WithoutWeights(TorchFunctionMode):
         return func(*args, **kwargs)
 
 
-def build_without_weights(cfg):
+def build_without_weights(run):
     with WithoutWeights():
-        return build_model(cfg)
+        return run.build_model()
 
 
 def public_state(module):
@@ -75,7 +74,7 @@ def test_every_yaml_has_a_twin():
 def test_config_trains_one_step(name, extension):
     """With the shallowest backbone of its kind."""
     depth = 50 if "DCN" in name or "X_101" in name else 18
-    model = build_model(load(name, extension, *DEPTH[extension].format(depth).split()))
+    model = load(name, extension, *DEPTH[extension].format(depth).split()).build_model()
     gt = Instances((32, 64))
     gt.gt_boxes = Boxes(torch.tensor([[4.0, 2.0, 44.0, 31.0]]))
     gt.gt_classes = torch.tensor([1])
@@ -113,7 +112,7 @@ def test_twins_start_with_the_same_weights():
     states = []
     for extension in (".py", ".yaml"):
         torch.manual_seed(0)
-        states.append(build_model(load("tood_R_50_FPN_1x", extension)).state_dict())
+        states.append(load("tood_R_50_FPN_1x", extension).build_model().state_dict())
     for name, weights in states[0].items():
         assert torch.equal(weights, states[1][name]), name
 
@@ -121,14 +120,13 @@ def test_twins_start_with_the_same_weights():
 @pytest.mark.parametrize("name", TWINS)
 def test_twins_train_alike(name):
     lazy, yaml = load(name, ".py"), load(name, ".yaml")
-    assert lazy.train.max_iter == yaml.SOLVER.MAX_ITER
-    assert lazy.train.eval_period == yaml.TEST.EVAL_PERIOD
-    assert lazy.train.checkpointer.period == yaml.SOLVER.CHECKPOINT_PERIOD
-    assert lazy.train.init_checkpoint == yaml.MODEL.WEIGHTS
+    shared = [x.name for x in fields(Options) if lazy.key(x.name) and yaml.key(x.name)]
+    assert {"batch_size", "max_iter", "eval_period", "init_checkpoint"} <= set(shared)
+    for option in shared:
+        assert getattr(lazy.options, option) == getattr(yaml.options, option), option
 
     model = build_without_weights(lazy)
-    lazy.optimizer.params.model = model
-    optimizers = [instantiate(lazy.optimizer), Trainer.build_optimizer(yaml, model)]
+    optimizers = [run.build_optimizer(model) for run in (lazy, yaml)]
     groups = [
         [
             (g["lr"], g["weight_decay"], g["momentum"], g["nesterov"], p)
@@ -143,18 +141,19 @@ def test_twins_train_alike(name):
     # The official optimiser: weight decay on every parameter, norms and biases included.
     assert {g[:2] for g in groups[0]} == {(0.01, 1e-4)}
 
-    schedule = LRMultiplier(optimizers[0], instantiate(lazy.lr_multiplier), lazy.train.max_iter)
-    other = Trainer.build_lr_scheduler(yaml, optimizers[1])
-    steps = [step + shift for step in yaml.SOLVER.STEPS for shift in (-1, 0)]
+    schedule, other = (
+        x.build_lr_scheduler(y) for x, y in zip((lazy, yaml), optimizers, strict=True)
+    )
+    steps = [step + shift for step in yaml.cfg.SOLVER.STEPS for shift in (-1, 0)]
     for iteration in (0, 1, 250, 499, 500, 501, *steps):
-        where = iteration / lazy.train.max_iter
+        where = iteration / lazy.options.max_iter
         assert schedule._multiplier(where) == pytest.approx(other._multiplier(where), rel=1e-12)
 
 
 def test_official_schedule():
     """Sec. 4 of the paper's protocol at lr 0.01: warm-up to 500, steps after epochs 8 and 11."""
     epoch = 7330
-    multiplier = instantiate(load("tood_R_50_FPN_1x", ".py").lr_multiplier)
+    multiplier = instantiate(load("tood_R_50_FPN_1x", ".py").cfg.lr_multiplier)
     for iteration, expected in (
         (0, 0.001),
         (250, 0.001 + (1 - 0.001) / 2),
@@ -199,16 +198,12 @@ def tiny_coco(tmp_path):
 def test_twins_read_the_same_data(name, tiny_coco):
     lazy = load(name, ".py", "dataloader.train.num_workers=0", "train.seed=1")
     yaml = load(name, ".yaml", "DATALOADER.NUM_WORKERS", "0", "SEED", "1")
-    assert lazy.dataloader.train.total_batch_size == yaml.SOLVER.IMS_PER_BATCH
-    assert lazy.dataloader.evaluator.dataset_name == yaml.DATASETS.TEST[0]
+    assert lazy.test_names == yaml.test_names == ["coco_2017_val"]
 
-    lazy.dataloader.train.total_batch_size = yaml.SOLVER.IMS_PER_BATCH = 1
+    runs = [run.with_options(batch_size=1) for run in (lazy, yaml)]
     for loaders in (
-        (instantiate(lazy.dataloader.train), Trainer.build_train_loader(yaml)),
-        (
-            instantiate(lazy.dataloader.test),
-            Trainer.build_test_loader(yaml, "coco_2017_val"),
-        ),
+        [run.build_train_loader() for run in runs],
+        [run.build_test_loader("coco_2017_val") for run in runs],
     ):
         mappers = [find_mapper(loader) for loader in loaders]
         steps = [

@@ -7,40 +7,38 @@ import numpy as np
 import pytest
 import torch
 
-from tood_d2.config import build_model, load_config
-from tood_d2.config.datasets import register_datasets
+from tood_d2.config import load_run, register_datasets
 from tood_d2.inference import DensePredictor, Predictor
 from tood_d2.inspection import ImageAnalysis
 
 CONFIG = str(Path(__file__).resolve().parents[2] / "configs" / "tood_R_18_FPN_small.py")
 
 
-def config(tiny_overrides, folder, *overrides):
+def build_run(tiny_overrides, folder, *overrides):
     """A small model of four classes that detects twenty objects in any image."""
     path = folder / "model.pth"
     overrides = [f"train.init_checkpoint={path}", "model.max_detections_per_image=20", *overrides]
     overrides = [*tiny_overrides, *overrides]
-    cfg = load_config(CONFIG, overrides)
-    register_datasets(cfg)
+    run = register_datasets(load_run(CONFIG, overrides))
     torch.manual_seed(0)
-    model = build_model(cfg)
+    model = run.build_model()
     for layers in (model.head.cls_logits, model.head.cls_alignment, model.head.box_alignment):
         for layer in layers.modules() if layers is not None else ():
             if isinstance(layer, torch.nn.Conv2d):
                 torch.nn.init.normal_(layer.weight, std=0.1)
                 torch.nn.init.zeros_(layer.bias)
     torch.save({"model": model.state_dict()}, path)
-    return cfg
+    return run
 
 
 @pytest.fixture(scope="module")
-def cfg(tiny_overrides, tmp_path_factory):
-    return config(tiny_overrides, tmp_path_factory.mktemp("model"))
+def run(tiny_overrides, tmp_path_factory):
+    return build_run(tiny_overrides, tmp_path_factory.mktemp("model"))
 
 
 @pytest.fixture(scope="module")
-def predictor(cfg):
-    return DensePredictor(cfg)
+def predictor(run):
+    return DensePredictor(run)
 
 
 @pytest.fixture(scope="module")
@@ -57,16 +55,16 @@ def assert_equal(actual, expected):
 
 class TestDensePredictor:
     def test_the_thresholds_of_the_config_give_what_the_predictor_detects(
-        self, cfg, predictor, image
+        self, run, predictor, image
     ):
-        expected = Predictor(cfg)(image)
+        expected = Predictor(run)(image)
         actual = predictor.select(predictor.predict(image))
         assert len(actual) > 10
         assert_equal(actual, expected)
 
     @pytest.mark.parametrize(("score", "nms"), [(0.2, 0.6), (0.5, 0.3), (0.05, 1.0), (0.999, 0.6)])
-    def test_other_thresholds(self, cfg, predictor, image, score, nms):
-        other = Predictor(cfg)
+    def test_other_thresholds(self, run, predictor, image, score, nms):
+        other = Predictor(run)
         other.model.test_score_thresh, other.model.test_nms_thresh = score, nms
         assert_equal(predictor.select(predictor.predict(image), score, nms), other(image))
 
@@ -163,7 +161,7 @@ class TestImageAnalysis:
     def test_head_without_alignment(self, tiny_overrides, tmp_path, image):
         overrides = "model.head.align_cls=False", "model.head.align_boxes=False"
         analysis = ImageAnalysis(
-            DensePredictor(config(tiny_overrides, tmp_path, *overrides)), image
+            DensePredictor(build_run(tiny_overrides, tmp_path, *overrides)), image
         )
         analysis.look_inside()
         analysis.mark(100, 100)

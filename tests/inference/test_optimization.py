@@ -10,7 +10,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from detectron2.layers import CycleBatchNormList, FrozenBatchNorm2d
 from tood_d2 import optimize_for_inference
-from tood_d2.config import build_model, load_config
+from tood_d2.config import load_run
 from tood_d2.modeling import build_fpn, build_resnet
 from tood_d2.modeling.deform_conv import ModulatedDeformConv2d
 
@@ -20,7 +20,7 @@ LOW_PRECISION = (torch.bfloat16, torch.float16)
 
 
 def from_config(name, *overrides):
-    return build_model(load_config(str(CONFIGS / name), ["train.device=cpu", *overrides]))
+    return load_run(str(CONFIGS / name), ["train.device=cpu", *overrides]).build_model()
 
 
 def deformable_backbone():
