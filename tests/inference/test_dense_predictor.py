@@ -14,7 +14,7 @@ from tood_d2.inspection import ImageAnalysis
 CONFIG = str(Path(__file__).resolve().parents[2] / "configs" / "tood_R_18_FPN_small.py")
 
 
-def config(tiny_overrides, folder, *overrides):
+def build_run(tiny_overrides, folder, *overrides):
     """A small model of four classes that detects twenty objects in any image."""
     path = folder / "model.pth"
     overrides = [f"train.init_checkpoint={path}", "model.max_detections_per_image=20", *overrides]
@@ -32,13 +32,13 @@ def config(tiny_overrides, folder, *overrides):
 
 
 @pytest.fixture(scope="module")
-def cfg(tiny_overrides, tmp_path_factory):
-    return config(tiny_overrides, tmp_path_factory.mktemp("model"))
+def run(tiny_overrides, tmp_path_factory):
+    return build_run(tiny_overrides, tmp_path_factory.mktemp("model"))
 
 
 @pytest.fixture(scope="module")
-def predictor(cfg):
-    return DensePredictor(cfg)
+def predictor(run):
+    return DensePredictor(run)
 
 
 @pytest.fixture(scope="module")
@@ -55,16 +55,16 @@ def assert_equal(actual, expected):
 
 class TestDensePredictor:
     def test_the_thresholds_of_the_config_give_what_the_predictor_detects(
-        self, cfg, predictor, image
+        self, run, predictor, image
     ):
-        expected = Predictor(cfg)(image)
+        expected = Predictor(run)(image)
         actual = predictor.select(predictor.predict(image))
         assert len(actual) > 10
         assert_equal(actual, expected)
 
     @pytest.mark.parametrize(("score", "nms"), [(0.2, 0.6), (0.5, 0.3), (0.05, 1.0), (0.999, 0.6)])
-    def test_other_thresholds(self, cfg, predictor, image, score, nms):
-        other = Predictor(cfg)
+    def test_other_thresholds(self, run, predictor, image, score, nms):
+        other = Predictor(run)
         other.model.test_score_thresh, other.model.test_nms_thresh = score, nms
         assert_equal(predictor.select(predictor.predict(image), score, nms), other(image))
 
@@ -161,7 +161,7 @@ class TestImageAnalysis:
     def test_head_without_alignment(self, tiny_overrides, tmp_path, image):
         overrides = "model.head.align_cls=False", "model.head.align_boxes=False"
         analysis = ImageAnalysis(
-            DensePredictor(config(tiny_overrides, tmp_path, *overrides)), image
+            DensePredictor(build_run(tiny_overrides, tmp_path, *overrides)), image
         )
         analysis.look_inside()
         analysis.mark(100, 100)

@@ -47,6 +47,6 @@ def test_weights_of_both_kinds_of_config(runs):
     """Under a path that overrides in words would misunderstand."""
     model = find_trained_models(runs)["a/c=1, d/model_best.pth"]
     Path(model.config_file).write_text(f"_BASE_: {CONFIGS}/tood_R_50_FPN_1x.yaml\n")
-    assert model.weights == model.load_run().options.init_checkpoint
+    assert model.weights == model.load_run().cfg.MODEL.WEIGHTS
     Path(model.config_file).write_text("model: {}\ntrain: {device: cpu, init_checkpoint: ''}\n")
-    assert model.load_run().options.init_checkpoint == model.weights
+    assert model.load_run().cfg.train.init_checkpoint == model.weights

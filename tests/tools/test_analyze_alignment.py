@@ -10,7 +10,8 @@ from script_runs import Command, run
 
 from detectron2 import model_zoo
 from detectron2.config import LazyConfig
-from tood_d2.config import load_run, register_datasets
+from tood_d2.config import build_model, load_config
+from tood_d2.config.datasets import register_datasets
 from tood_d2.data import register_coco_json
 from tood_d2.inference import Predictor
 
@@ -28,10 +29,10 @@ def analyze(tmp_path):
     return _analyze
 
 
-def save_weights(run, path):
+def save_weights(cfg, path):
     """Weights of a model that detects large boxes everywhere."""
     torch.manual_seed(0)
-    model = run.build_model()
+    model = build_model(cfg)
     for name, parameter in model.head.named_parameters():
         if name in ("cls_logits.bias", "cls_alignment.2.bias"):
             torch.nn.init.zeros_(parameter)
@@ -45,10 +46,12 @@ def trained(tiny_overrides, tmp_path_factory):
     """Folder of a TOOD's config.yaml and model.pth."""
     folder = tmp_path_factory.mktemp("model")
     # NMS that suppresses almost nothing, for redundant detections.
-    overrides = [*tiny_overrides, "model.test_nms_thresh=0.95"]
-    trained_run = register_datasets(load_run(str(CONFIGS / "tood_R_18_FPN_small.py"), overrides))
-    save_weights(trained_run, folder / "model.pth")
-    LazyConfig.save(trained_run.cfg, str(folder / "config.yaml"))
+    cfg = load_config(
+        str(CONFIGS / "tood_R_18_FPN_small.py"), [*tiny_overrides, "model.test_nms_thresh=0.95"]
+    )
+    register_datasets(cfg)
+    save_weights(cfg, folder / "model.pth")
+    LazyConfig.save(cfg, str(folder / "config.yaml"))
     return folder
 
 
@@ -78,7 +81,7 @@ def iou(a, b):
 def count_detections(trained, shapes):
     """Correct, redundant and erroneous detections of a predictor, in pixels of the images."""
     predictor = Predictor(
-        load_run(str(trained / "config.yaml"), [f"train.init_checkpoint={trained}/model.pth"])
+        load_config(str(trained / "config.yaml"), [f"train.init_checkpoint={trained}/model.pth"])
     )
     content = json.loads((shapes / "val.json").read_text())
     ids = sorted(category["id"] for category in content["categories"])
@@ -90,7 +93,7 @@ def count_detections(trained, shapes):
                 x1, y1, width, height = x["bbox"]
                 objects.append((ids.index(x["category_id"]), (x1, y1, x1 + width, y1 + height)))
         found = set()
-        instances = predictor(cv2.imread(str(shapes / "val" / image["file_name"])))["instances"]
+        instances = predictor(cv2.imread(str(shapes / "val" / image["file_name"])))
         for box, cls in zip(
             instances.pred_boxes.tensor.tolist(), instances.pred_classes.tolist(), strict=True
         ):
@@ -138,7 +141,9 @@ cfg = LazyConfig.load({str(trained / "config.yaml")!r})
 dataloader, dataset, train = cfg.dataloader, cfg.dataset, cfg.train
 dataloader.test.mapper.image_format = "BGR"
 """)
-    save_weights(register_datasets(load_run(str(config))), tmp_path / "fcos.pth")
+    cfg = load_config(str(config))
+    register_datasets(cfg)
+    save_weights(cfg, tmp_path / "fcos.pth")
     outcome = analyze(config, f"train.init_checkpoint={tmp_path}/fcos.pth")
     assert outcome.status == 0, outcome.output
     num_instances = len(json.loads((shapes / "val.json").read_text())["annotations"])
@@ -160,7 +165,7 @@ def test_yaml_config_of_another_detector(analyze, shapes, tmp_path):
     }
     opts = [x for option in options.items() for x in option]
     config = model_zoo.get_config_file("COCO-Detection/retinanet_R_50_FPN_1x.yaml")
-    save_weights(load_run(config, opts), tmp_path / "retinanet.pth")
+    save_weights(load_config(config, opts), tmp_path / "retinanet.pth")
     outcome = analyze(config, *opts)
     assert outcome.status == 0, outcome.output
     num_instances = len(json.loads(Path(json_file).read_text())["annotations"])
@@ -193,7 +198,7 @@ class TestBadInput:
     def test_unknown_data(self, fails, trained):
         fails("nowhere.json", trained / "config.yaml", "dataset.test_json=nowhere.json")
         yaml = CONFIGS / "tood_R_50_FPN_1x.yaml"
-        fails("no data set 'nowhere' is registered", yaml, "DATASETS.TEST", "('nowhere',)")
+        fails("'nowhere' is not registered", yaml, "DATASETS.TEST", "('nowhere',)")
 
     def test_model_that_is_not_dense(self, fails, shapes):
         json_file = f"{shapes}/val.json"

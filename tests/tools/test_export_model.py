@@ -5,8 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tood_d2.config import load_run
-from tood_d2.export.exporting import read_metadata
+from tood_d2.config import build_model, load_config
 from tood_d2.export.onnx_detector import ONNXDetector
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
@@ -28,10 +27,10 @@ def export(tool, monkeypatch):
 
 
 @pytest.mark.parametrize("kind", ["py", "yaml"])
-def test_metadata_are_the_configs(kind):
+def test_metadata_are_the_configs(tool, kind):
     device = ["train.device=cpu"] if kind == "py" else ["MODEL.DEVICE", "cpu"]
-    run = load_run(str(CONFIGS / f"tood_R_50_FPN_1x.{kind}"), device)
-    found = read_metadata(run, run.build_model(), has_nms=True)
+    cfg = load_config(str(CONFIGS / f"tood_R_50_FPN_1x.{kind}"), device)
+    found = tool.read_metadata(cfg, build_model(cfg), has_nms=True)
     assert found.class_names[:2] == ["person", "bicycle"] and len(found.class_names) == 80
     assert found.category_ids[:13] == [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 13, 14]  # there is no 12
     assert (found.input_format, found.size_divisibility) == ("RGB", 32)
@@ -39,12 +38,11 @@ def test_metadata_are_the_configs(kind):
     assert (found.score_thresh, found.nms_thresh, found.max_detections) == (0.05, 0.6, 100)
 
 
-def test_images_that_are_prepared_otherwise():
-    run = load_run(str(CONFIGS / "tood_R_18_FPN_small.py"), ["train.device=cpu"])
-    cfg = run.cfg
+def test_images_that_are_prepared_otherwise(tool):
+    cfg = load_config(str(CONFIGS / "tood_R_18_FPN_small.py"), ["train.device=cpu"])
     cfg.dataloader.test.mapper.augmentations.append(cfg.dataloader.train.mapper.augmentations[1])
-    with pytest.raises(ValueError, match="should be resized by one ResizeShortestEdge"):
-        read_metadata(run, run.build_model(), has_nms=True)
+    with pytest.raises(ValueError, match="should be one ResizeShortestEdge"):
+        tool.read_metadata(cfg, build_model(cfg), has_nms=True)
 
 
 def test_what_cannot_be_exported(export, tmp_path, capsys):
