@@ -1,5 +1,7 @@
 """Detection on several versions of an image."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -11,9 +13,10 @@ from detectron2.config import LazyCall as L
 from detectron2.config import get_cfg
 from detectron2.modeling import DatasetMapperTTA
 from detectron2.structures import Boxes, Instances
-from tood_d2.inference import with_tta
+from tood_d2.config import as_run, load_run
 from tood_d2.inference.augmentation import DenseDetectorWithTTA
 
+CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 BOX = (10, 20, 40, 30)  # of the bright rectangle in an image of 80 x 60 pixels
 
 
@@ -103,14 +106,30 @@ def test_different_classes_are_not_merged_and_the_best_are_kept(detector):
 def test_both_kinds_of_config(tiny_tood):
     cfg = get_cfg()
     cfg.TEST.AUG.MIN_SIZES, cfg.TEST.AUG.MAX_SIZE, cfg.TEST.AUG.FLIP = (64,), 99, False
-    tta = with_tta(tiny_tood().eval(), cfg)
-    assert (tta.mapper.min_sizes, tta.mapper.flip, tta.input_format) == ((64,), False, "BGR")
-    test = {"mapper": {"image_format": "RGB"}}
-    lazy = OmegaConf.create({"dataloader": {"test": test}}, flags={"allow_objects": True})
+    mapper = as_run(cfg).tta_mapper()
+    assert (mapper.min_sizes, mapper.flip) == ((64,), False)
+    lazy = OmegaConf.create({"dataloader": {}}, flags={"allow_objects": True})
     with pytest.raises(ValueError, match="no dataloader.tta"):
-        with_tta(tiny_tood().eval(), lazy)
+        as_run(lazy).tta_mapper()
     lazy.dataloader.tta = L(DatasetMapperTTA)(min_sizes=[64, 96], max_size=99, flip=True)
-    tta = with_tta(tiny_tood().eval(), lazy)
+    detector = DenseDetectorWithTTA(tiny_tood().eval(), as_run(lazy).tta_mapper(), "RGB")
     image = torch.randint(0, 256, (3, 50, 70), dtype=torch.uint8)
-    assert tta.mapper.flip and tta.input_format == "RGB"
-    assert detect(tta, image=image).image_size == (50, 70)
+    assert detector.mapper.flip
+    assert detect(detector, image=image).image_size == (50, 70)
+
+
+def test_sizes_follow_the_size_of_testing():
+    small = str(CONFIGS / "tood_R_18_FPN_small.py")
+    assert load_run(small).tta_mapper().min_sizes == [220, 240, 260]
+    smaller = ["dataloader.test.mapper.augmentations.0.short_edge_length=120"]
+    assert load_run(small, smaller).tta_mapper().min_sizes == [110, 120, 130]
+    mapper = load_run(str(CONFIGS / "tood_R_50_FPN_1x.py")).tta_mapper()
+    assert mapper.min_sizes == [400, 500, 600, 700, 800, 900, 1000, 1100, 1200]
+    assert (mapper.max_size, mapper.flip) == (4000, True)
+    own = [
+        "dataloader.tta.min_sizes=[50,60]",
+        "dataloader.tta.max_size=70",
+        "dataloader.tta.flip=False",
+    ]
+    mapper = load_run(small, own).tta_mapper()
+    assert (mapper.min_sizes, mapper.max_size, mapper.flip) == ([50, 60], 70, False)

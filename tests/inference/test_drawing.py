@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from matplotlib.cbook import is_math_text
 
 from detectron2.data import Metadata
 from detectron2.structures import Boxes, Instances
@@ -124,3 +125,11 @@ class TestDrawDetections:
         first, second = ([tuple(x) for x in call["assigned_colors"]] for call in calls)
         assert first == second
         assert first[0] == first[1] != first[2]
+
+
+@pytest.mark.parametrize("name", ["$x^2$", r"$\frac{$", "US$"])
+def test_dollars_in_a_class_name_make_no_formula(image, name):
+    drawn = draw_detections(image, predictions((0, 0.9, (20, 40, 90, 90))), [name])
+    drawn.get_image()  # fails on a wrong formula
+    (text,) = drawn.ax.texts
+    assert text.get_text().endswith(" 90%") and not is_math_text(text.get_text())

@@ -172,10 +172,16 @@ class TestPhases:
     )
     def test_follow_the_iteration(self, tiny_tood, length, iteration, initial):
         model = tiny_tood(initial_phase_iters=length)
-        with EventStorage(iteration) as storage:
-            assert model.in_initial_phase() is initial
-            model([example(32, 32, [[4, 4, 28, 28]], [0])])
-            assert storage.latest()["[metric] initial_phase"][0] == initial
+        assert model.in_initial_phase(iteration) is initial
+
+    def test_are_told_by_argument_or_by_the_event_storage(self, tiny_tood):
+        model = tiny_tood(initial_phase_iters=3)
+        batch = [example(32, 32, [[4, 4, 28, 28]], [0])]
+        losses = {i: model(batch, iteration=i)["loss_cls"].item() for i in (0, 2, 3)}
+        assert losses[0] == losses[2] != losses[3]
+        for iteration, expected in losses.items():
+            with EventStorage(iteration):  # of a trainer that knows nothing of phases
+                assert model(batch)["loss_cls"].item() == expected
 
     def test_have_their_assigners(self, tiny_tood):
         calls = []

@@ -106,10 +106,10 @@ class AccumulatingTrainer(SimpleTrainer):
         rest = torch.tensor([data_time, self.interruption.received])
         row = torch.stack([x.float().reshape(()) for x in values.values()])
         row = torch.cat((row, rest.to(row.device, non_blocking=True)))
-        rows = row[None]
-        if comm.get_world_size() > 1:
-            rows = row.new_empty(comm.get_world_size(), len(row))
-            dist.all_gather_into_tensor(rows, row)
+        rows = row.new_zeros(comm.get_world_size(), len(row))
+        rows[comm.get_rank()] = row
+        if len(rows) > 1:
+            dist.all_reduce(rows)
         rows = rows.tolist()  # one transfer for all
         self.interruption.agreed = int(max(row[-1] for row in rows))
         return rows
