@@ -1,3 +1,4 @@
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -118,7 +119,7 @@ def test_early_stopping_needs_the_best_checkpoint(column, kind):
 
 @pytest.mark.parametrize("column, kind", list(enumerate(KINDS)))
 def test_weights_and_biases_has_to_be_installed(column, kind, monkeypatch):
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    monkeypatch.setitem(sys.modules, "wandb", None)
     with pytest.raises(ValueError, match=rf"{keys_of('wandb_project')[column]}.*pip install wandb"):
         options(kind, wandb_project="cells")
 

@@ -4,7 +4,7 @@ This is the one place that knows them. ``configs/common/train.py`` and :func:`.a
 keys and defaults from here, and so do the messages and ``docs/options.md``.
 """
 
-import importlib.util
+import importlib
 from collections.abc import Iterator
 from dataclasses import Field, dataclass, field, fields
 from typing import Any, NamedTuple, get_args
@@ -263,10 +263,12 @@ class Options:
         for name in ("best_checkpoint", "eval_period"):
             needed = self.early_stopping == 0 or getattr(self, name)
             self._check("early_stopping", needed, f"0 without {keys_of(name)}")
-        if self.wandb_project and importlib.util.find_spec("wandb") is None:
-            raise ValueError(
-                f"{keys_of('wandb_project')} needs the package wandb: pip install wandb"
-            )
+        if self.wandb_project:
+            try:
+                importlib.import_module("wandb")
+            except ImportError as error:
+                keys = keys_of("wandb_project")
+                raise ValueError(f"{keys} needs the package wandb: pip install wandb") from error
 
     def _check(self, name: str, fulfilled: bool, rule: str) -> None:
         if not fulfilled:
