@@ -1,0 +1,125 @@
+"""Logging of a program: what a user needs on the console, everything in the run's log.txt."""
+
+import atexit
+import contextlib
+import copy
+import logging
+import logging.handlers
+import sys
+import threading
+
+# "root" gets the records of all other packages.
+_LOGGERS = ("detectron2", "fvcore", "tood_d2", "root")
+# Below errors, the console shows nothing of these.
+_QUIET_LOGGERS = ("root", "detectron2.data", "detectron2.evaluation.fast_eval_api")
+_QUIET_MESSAGES = (
+    "Rank of current process: ",
+    "Environment info:",
+    "Command line arguments: ",
+    "Contents of args.config_file=",
+    "Running with full config:",
+    "Model:\n",
+    "[DetectionCheckpointer] Loading from  ...",  # of no file
+)
+
+# Warnings until there is a log.txt.
+_early_warnings = logging.handlers.MemoryHandler(1000, flushLevel=logging.CRITICAL)
+
+
+def capture_warnings() -> None:
+    """Keeps Python's warnings for log.txt instead of the screen.
+
+    To be called before PyTorch and Detectron2 are imported. Does nothing if the user asks for
+    warnings, by ``python -W`` or ``PYTHONWARNINGS``.
+    """
+    if not sys.warnoptions:
+        logging.getLogger("py.warnings").addHandler(_early_warnings)
+        logging.captureWarnings(True)
+
+
+def setup_logging(output_dir: str = "", rank: int = 0) -> None:
+    """Sets up Detectron2's loggers, ours and that of all other packages.
+
+    ``log.txt`` gets all records, other packages' from warnings on. The console gets neither long
+    dumps nor tracebacks nor other packages' warnings, nor records that are marked with
+    ``extra={"file_only": True}``. Can be called again, once the output folder is known.
+
+    Args:
+        output_dir: folder for log.txt; without one, there is none.
+        rank: of this process. Only the first one writes to the console; another one's file is
+            ``log.txt.rankN``.
+    """
+    capture_warnings()
+    from detectron2.utils.logger import setup_logger
+
+    logging.raiseExceptions = False  # a full disk should not print a traceback for each record
+    setup_logger.cache_clear()
+    torch_logger = logging.getLogger("torch")  # has a handler of its own for the screen
+    torch_logger.handlers.clear()
+    torch_logger.propagate = True
+    for name in _LOGGERS:
+        logger = logging.getLogger(name)
+        logger.handlers.clear()
+        # As default_setup calls it, whose calls then find loggers that are set up.
+        options = {} if name == "detectron2" else {"name": name}
+        setup_logger(output_dir or None, distributed_rank=rank, **options)
+        logger.addHandler(logging.NullHandler())  # or Python shows the records of other ranks
+        for handler in logger.handlers:
+            if getattr(handler, "stream", None) is sys.stdout:
+                handler.addFilter(_is_for_console)
+                handler.setFormatter(_WithoutTraceback(handler.formatter))
+    logging.root.setLevel(logging.WARNING)
+    threading.excepthook = _log_error_of_thread
+    if handler := _file_handler():
+        atexit.register(_close, handler.stream)
+        _early_warnings.setTarget(handler)
+        _early_warnings.flush()
+        logging.getLogger("py.warnings").removeHandler(_early_warnings)
+
+
+def log_file() -> str | None:
+    """The path of this process's log.txt, if there is one."""
+    handler = _file_handler()
+    return handler and getattr(handler.stream, "name", None)
+
+
+def _file_handler() -> logging.StreamHandler | None:
+    handlers = logging.getLogger("tood_d2").handlers
+    streams = (x for x in handlers if isinstance(x, logging.StreamHandler))
+    return next((x for x in streams if x.stream is not sys.stdout), None)
+
+
+def _is_for_console(record: logging.LogRecord) -> bool:
+    if getattr(record, "file_only", False):
+        return False
+    if record.levelno >= logging.ERROR:
+        return True
+    package = record.name.partition(".")[0]
+    name = record.name if package in _LOGGERS else "root"
+    return not (name.startswith(_QUIET_LOGGERS) or record.getMessage().startswith(_QUIET_MESSAGES))
+
+
+class _WithoutTraceback(logging.Formatter):
+    """Another formatter, of records that have lost their traceback."""
+
+    def __init__(self, formatter: logging.Formatter):
+        super().__init__()
+        self._formatter = formatter
+
+    def format(self, record: logging.LogRecord) -> str:
+        record = copy.copy(record)
+        record.exc_info = record.exc_text = record.stack_info = None
+        return self._formatter.format(record)
+
+
+def _log_error_of_thread(args: threading.ExceptHookArgs) -> None:
+    if args.exc_type is not SystemExit:
+        error = args.exc_value
+        text = f"A thread failed: {args.exc_type.__name__}: {error}"
+        logging.getLogger("tood_d2").error(text, exc_info=error)
+
+
+def _close(stream) -> None:
+    """Closes log.txt before Detectron2 does, which would print a traceback on a full disk."""
+    with contextlib.suppress(OSError):
+        stream.close()
