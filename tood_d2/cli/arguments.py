@@ -2,6 +2,8 @@
 
 import argparse
 
+DTYPES = ("float32", "bfloat16", "float16")
+
 
 def add_config_arguments(parser: argparse.ArgumentParser, **config_file) -> None:
     """Adds ``--config-file``, ``--trust`` and ``--opts``; the last one ends the command line.
@@ -12,7 +14,7 @@ def add_config_arguments(parser: argparse.ArgumentParser, **config_file) -> None
     """
     config_file = {"metavar": "FILE", "help": "config, .py or .yaml"} | config_file
     parser.add_argument("--config-file", **config_file)
-    _add_trust(parser)
+    add_trust(parser)
     add_overrides(parser)
 
 
@@ -40,7 +42,7 @@ def training_argument_parser(epilog: str | None = None) -> argparse.ArgumentPars
     )
     add = parser.add_argument
     add("--config-file", default="", metavar="FILE", help="config, .py or .yaml")
-    _add_trust(parser)
+    add_trust(parser)
     add("--resume", action="store_true", help="continue the run in the output folder")
     add("--eval-only", action="store_true", help="evaluate, do not train")
     add("--num-gpus", type=int, default=1, help="processes on each machine, a GPU for each (1)")
@@ -68,7 +70,8 @@ def training_argument_parser(epilog: str | None = None) -> argparse.ArgumentPars
     return parser
 
 
-def _add_trust(parser: argparse.ArgumentParser) -> None:
+def add_trust(parser: argparse.ArgumentParser) -> None:
+    """Adds ``--trust``, packages of the user's."""
     parser.add_argument(
         "--trust",
         action="append",
