@@ -8,6 +8,7 @@ train_net.py --config-file configs/tood_R_50_FPN_1x.yaml --eval-only MODEL.WEIGH
 from argparse import Namespace
 
 from tood_d2.cli.arguments import DTYPES, training_argument_parser
+from tood_d2.cli.processes import launch
 
 
 def parse_args(argv: list[str] | None = None) -> Namespace:
@@ -65,6 +66,4 @@ def main(args: Namespace):
 
 
 if __name__ == "__main__":
-    from tood_d2.cli.processes import launch
-
     launch(main, parse_args())

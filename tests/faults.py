@@ -151,6 +151,7 @@ def _torchrun(case: Case, *arguments: str) -> Command:
 
 def _srun(case: Case, **changes: str) -> Command:
     environment = {"SLURM_STEP_ID": "0", "SLURM_PROCID": "0", "SLURM_LOCALID": "0"}
+    environment |= {"SLURM_NODEID": "0"}
     environment |= {"SLURM_STEP_NUM_TASKS": "4", "SLURM_STEP_NUM_NODES": "2"}
     environment |= {"SLURM_STEP_NODELIST": "localhost", "SLURM_JOB_ID": "1"}
     return case.plain("--config-file", SMALL, environment=environment | changes)
@@ -468,12 +469,13 @@ COMMANDS = [
         (
             "srun with 3 tasks on 2 nodes",
             lambda case: _srun(case, SLURM_STEP_NUM_TASKS="3"),
-            "3 tasks on 2 nodes",
+            "3 processes",
+            "--ntasks-per-node",
         ),
         (
             "srun's environment damaged",
-            lambda case: _srun(case, SLURM_PROCID="first"),
-            "SLURM_PROCID",
+            lambda case: _srun(case, SLURM_NODEID="first"),
+            "SLURM_NODEID",
             "first",
         ),
     )

@@ -8,6 +8,7 @@ import io
 import logging
 import os
 import sys
+import threading
 import traceback
 import warnings
 from collections.abc import Mapping
@@ -52,12 +53,10 @@ def run(command: Command, folder: Path) -> Outcome:
     out, err = io.StringIO(), io.StringIO()
     module = _script(command.argv[0])
     with contextlib.ExitStack() as stack:
-        stack.enter_context(_own_logging())
+        stack.enter_context(own_logging())
         stack.callback(os.chdir, os.getcwd())
         os.chdir(folder)
         stack.enter_context(mock.patch("sys.argv", command.argv))
-        program = os.path.basename(command.argv[0])
-        stack.enter_context(mock.patch("tood_d2.cli.processes._PROGRAM", program))
         # Detectron2 leaves its own there if a config fails.
         stack.enter_context(mock.patch("builtins.__import__", builtins.__import__))
         stack.enter_context(mock.patch.dict(os.environ, command.environment))
@@ -97,18 +96,22 @@ def _call(module) -> int:
 
 
 @contextlib.contextmanager
-def _own_logging():
-    """Loggers as at the start of a program."""
+def own_logging():
+    """Loggers as at the start of a program, and afterwards as before."""
     setup_logger.cache_clear()
-    names = (None, "detectron2", "fvcore", "tood_d2", "tood_d2.config.loading")
+    names = (None, "detectron2", "fvcore", "tood_d2", "tood_d2.config.loading", "torch")
     loggers = [logging.getLogger(x) for x in names]
     states = [(x, x.handlers, x.level, x.propagate) for x in loggers]
     for logger in loggers:
         logger.handlers, logger.propagate = [], True
         logger.setLevel(logging.WARNING if logger is logging.root else logging.NOTSET)
+    excepthook = threading.excepthook
     try:
-        yield
+        with mock.patch("logging.raiseExceptions", True):
+            yield
     finally:
+        logging.captureWarnings(False)
+        threading.excepthook = excepthook
         setup_logger.cache_clear()
         for logger, handlers, level, propagate in states:
             logger.handlers, logger.propagate = handlers, propagate

@@ -1,11 +1,15 @@
 """What a program says when it fails."""
 
-import logging
+import json
+import os
+import re
 
 import pytest
 import torch
+from script_runs import own_logging
 from torch.utils.data import DataLoader
 
+from tood_d2.cli.logs import setup_logging
 from tood_d2.cli.messages import describe, short_errors
 
 
@@ -40,15 +44,12 @@ def test_workers_errors_come_without_their_traceback():
     assert describe(caught.value) == "image 0: broken"
 
 
-@pytest.mark.parametrize(
-    "traceback, end", [(False, "(--traceback shows where)"), (None, "(test_errors.py, line ")]
-)
-def test_errors_end_the_program(traceback, end, capsys):
+@pytest.mark.parametrize("traceback, more", [(False, ", --traceback shows more"), (None, "")])
+def test_an_unexpected_error_ends_the_program_with_its_type_and_place(traceback, more, capsys):
     with pytest.raises(SystemExit, match="2"), short_errors("program", traceback):
         raise ZeroDivisionError("oh")
-    message = capsys.readouterr().err
-    assert message.startswith(f"program: ZeroDivisionError: oh {end}")
-    assert message.count("\n") == 1
+    pattern = rf"program: ZeroDivisionError: oh \(test_messages.py, line \d+{more}\)\n"
+    assert re.fullmatch(pattern, capsys.readouterr().err)
 
 
 def test_errors_are_left_as_they_are_if_asked():
@@ -56,28 +57,74 @@ def test_errors_are_left_as_they_are_if_asked():
         raise ZeroDivisionError
 
 
+def test_ctrl_c_ends_the_program_with_its_status(capsys):
+    with pytest.raises(SystemExit, match="130"), short_errors("program"):
+        raise KeyboardInterrupt
+    assert capsys.readouterr().err == "program: interrupted\n"
+
+
+@pytest.mark.parametrize("traceback, raised", [(False, SystemExit), (True, ValueError)])
+def test_the_traceback_is_in_the_log_and_the_message_names_the_log(
+    traceback, raised, capsys, tmp_path
+):
+    with own_logging(), pytest.raises(raised), short_errors("program", traceback):
+        setup_logging(str(tmp_path))
+        raise ValueError("oh")
+    log = (tmp_path / "log.txt").read_text()
+    assert "Traceback" in log and "test_messages.py" in log and "ValueError: oh" in log
+    assert "Traceback" not in "".join(capsys.readouterr())
+
+
+def test_an_unexpected_error_names_the_log(capsys, tmp_path):
+    with own_logging(), pytest.raises(SystemExit), short_errors("program", traceback=False):
+        setup_logging(str(tmp_path), rank=1)
+        raise KeyError("lr")
+    assert capsys.readouterr().err.endswith(f", see {tmp_path}/log.txt.rank1)\n")
+    assert "KeyError: 'lr'" in (tmp_path / "log.txt.rank1").read_text()
+
+
+class FullDisk:
+    """A file that neither takes anything nor can be closed."""
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        raise OSError(28, "No space left")
+
+    def write(self, text):
+        raise OSError(28, "No space left", "a.pth")
+
+
 def test_the_first_error_of_a_full_disk_is_told(capsys):
+    with pytest.raises(SystemExit), short_errors("program"), FullDisk() as file:
+        file.write("")
+    assert capsys.readouterr().err == "program: [Errno 28] No space left: 'a.pth'\n"
+
+
+def test_errors_that_follow_from_a_full_disk_do_not_hide_it(capsys):
     with pytest.raises(SystemExit), short_errors("program"):
         try:
-            raise OSError(28, "No space left", "a.pth")
-        finally:
             raise OSError(28, "No space left")
-    assert "a.pth" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize("error, kept", [(ValueError("a"), False), (TypeError("a"), True)])
-def test_the_trainer_logs_the_traceback_of_faults_of_the_program_alone(error, kept, caplog):
-    trainer = logging.getLogger("detectron2.engine.train_loop")
-    logger = logging.getLogger("detectron2")
-    propagate, logger.propagate = logger.propagate, True
-    try:
-        with pytest.raises(SystemExit), short_errors("program"):
+        except OSError:
             try:
-                raise error
-            except Exception:
-                trainer.exception("Exception during training:")
-                raise
-    finally:
-        logger.propagate = propagate
-    assert ("Traceback" in caplog.text) == kept
-    assert not trainer.filters
+                {}["time"]
+            except KeyError:
+                1 / 0  # noqa: B018
+    assert capsys.readouterr().err == "program: [Errno 28] No space left\n"
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs Linux's /dev/full")
+def test_a_full_disk_is_told_where_c_code_raised_the_error(capsys):
+    with pytest.raises(SystemExit), short_errors("program"), open("/dev/full", "w") as file:
+        json.dump([1], file)
+    assert "No space left" in capsys.readouterr().err
+
+
+def test_an_error_with_a_cause_hides_it(capsys):
+    with pytest.raises(SystemExit), short_errors("program"):
+        try:
+            raise OSError("a.json")
+        except OSError as error:
+            raise RuntimeError("oh") from error
+    assert capsys.readouterr().err.startswith("program: RuntimeError: oh")

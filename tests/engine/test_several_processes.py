@@ -4,6 +4,7 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from script_runs import Command, run
 
 from detectron2.engine.launch import _find_free_port
 
@@ -20,13 +22,9 @@ TWO = ["train_net.py", "--num-gpus", "2", "--dist-url", "auto"]
 PATIENCE = 300  # seconds
 
 
-def train(config, output_dir, overrides):
-    command = [sys.executable, "train_net.py", "--num-gpus", "2", "--dist-url", "auto"]
-    command += ["--config-file", f"configs/{config}", *map(str, overrides)]
-    environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
-    subprocess.run(command, cwd=ROOT, env=environment, check=True, capture_output=True)
-    lines = (output_dir / "metrics.json").read_text().splitlines()
-    return {line["iteration"]: line for line in map(json.loads, lines)}
+def read_metrics(folder):
+    lines = map(json.loads, (folder / "metrics.json").read_text().splitlines())
+    return {line["iteration"]: line for line in lines}
 
 
 @pytest.fixture
@@ -70,17 +68,6 @@ def yaml(shapes, tmp_path):
         "OUTPUT_DIR": tmp_path,
     }
     return "tood_R_50_FPN_1x.yaml", [x for item in options.items() for x in item]
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("kind", ["lazy", "yaml"])
-def test_two_processes_with_every_hook(kind, request, tmp_path):
-    config, overrides = request.getfixturevalue(kind)
-    metrics = train(config, tmp_path, overrides)
-    assert "validation/total_loss" in metrics[1] and "ema/bbox/AP" in metrics[4]
-    final = torch.load(tmp_path / "model_final.pth", weights_only=True)
-    assert final["iteration"] == 3 and final["ema"]["n_averaged"] == 4
-    assert all(x.isfinite().all() for x in final["model"].values())
 
 
 @pytest.fixture
@@ -139,6 +126,35 @@ def final_weights(folder):
     return torch.load(folder / "model_final.pth", weights_only=True)["model"]
 
 
+def test_two_processes_train_like_one(start, tiny_overrides, tmp_path):
+    """Weights and losses are those of one process, as no layer sees only a part of the batch."""
+    options = [*tiny_overrides, "train.max_iter=3", "train.eval_period=0", "optimizer.eps=1"]
+    options += ["model.backbone.bottom_up.norm=FrozenBN"]
+    options += ["dataloader.train.mapper.augmentations.1.prob=0"]
+    folders = [tmp_path / "one", tmp_path / "two"]
+    two = start(*TWO, *SMALL, *options, f"train.output_dir={folders[1]}")
+    one = run(Command(["train_net.py", *SMALL, *options, f"train.output_dir={folders[0]}"]), ROOT)
+    assert one.status == 0, one.output
+    finish(two)
+    weights, metrics = map(final_weights, folders), map(read_metrics, folders)
+    torch.testing.assert_close(*weights, rtol=1e-5, atol=1e-5)
+    losses = [[x[i]["total_loss"] for i in range(3)] for x in metrics]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-4) and losses[0][0] > 1.5
+    assert "Rank of current process: 1" in (folders[1] / "log.txt.rank1").read_text()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["lazy", "yaml"])
+def test_every_hook_works_in_two_processes(kind, request, start, tmp_path):
+    config, overrides = request.getfixturevalue(kind)
+    finish(start(*TWO, "--config-file", f"configs/{config}", *overrides))
+    metrics = read_metrics(tmp_path)
+    assert "validation/total_loss" in metrics[1] and "ema/bbox/AP" in metrics[4]
+    final = torch.load(tmp_path / "model_final.pth", weights_only=True)
+    assert final["iteration"] == 3 and final["ema"]["n_averaged"] == 4
+    assert all(x.isfinite().all() for x in final["model"].values())
+
+
 @pytest.mark.slow
 def test_two_machines_whoever_starts_the_processes(start, tiny_overrides, tmp_path):
     """Two processes on each, which are this machine."""
@@ -158,7 +174,7 @@ def test_two_machines_whoever_starts_the_processes(start, tiny_overrides, tmp_pa
     def by_srun(machine, port, output):
         common = {"SLURM_STEP_ID": "0", "SLURM_JOB_ID": str(port - 20000)}
         common |= {"SLURM_STEP_NUM_TASKS": "4", "SLURM_STEP_NUM_NODES": "2"}
-        common |= {"SLURM_STEP_NODELIST": "localhost"}
+        common |= {"SLURM_STEP_NODELIST": "localhost", "SLURM_NODEID": str(machine)}
         return [
             start(
                 "train_net.py", *SMALL, *options, output,
@@ -180,24 +196,67 @@ def test_two_machines_whoever_starts_the_processes(start, tiny_overrides, tmp_pa
             torch.testing.assert_close(other[name], expected, rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.slow
-def test_the_others_end_when_one_is_killed(start, tiny_overrides, tmp_path):
-    options = ["train.max_iter=100000", f"train.output_dir={tmp_path}"]
-    options += ["dataloader.train.num_workers=1"]
-    process = start(*TWO, *SMALL, *tiny_overrides, *options)
-    wait_for_iterations(process, tmp_path, 2)
-    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
-    trained = [x for x in children if "spawn_main" in Path(f"/proc/{x}/cmdline").read_text()]
-    assert len(trained) == 2
-    os.kill(int(trained[1]), signal.SIGKILL)
-    output, _ = process.communicate(timeout=60)
-    assert process.returncode not in (0, None)
-    assert "process 1 was ended by SIGKILL" in output or "process 0 of 2 lost the others" in output
-    assert "Traceback" not in output
-    end = time.monotonic() + 10  # for workers, which look after their process now and then
+def children(process):
+    """Ids of the processes that train."""
+    ids = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    return [int(x) for x in ids if "spawn_main" in Path(f"/proc/{x}/cmdline").read_text()]
+
+
+def wait_until_all_have_ended(process):
+    """Waits a little, as a loader's workers look after their process now and then."""
+    end = time.monotonic() + 30
     while is_alive(process) and time.monotonic() < end:
         time.sleep(0.1)
     assert not is_alive(process)
+
+
+@pytest.fixture
+def endless(start, tiny_overrides, tmp_path):
+    """A training of two processes, with workers, that does not end by itself."""
+    options = ["train.max_iter=100000", "dataloader.train.num_workers=1"]
+    process = start(*TWO, *SMALL, *tiny_overrides, *options, f"train.output_dir={tmp_path}")
+    wait_for_iterations(process, tmp_path, 2)
+    return process
+
+
+@pytest.mark.slow
+def test_the_others_end_when_one_is_killed(endless, tmp_path):
+    os.kill(children(endless)[1], signal.SIGKILL)
+    output, _ = endless.communicate(timeout=60)
+    assert endless.returncode == 128 + signal.SIGKILL
+    assert "process 1 was ended by SIGKILL" in output
+    assert "Traceback" not in output
+    assert "Connection closed by peer" in (tmp_path / "log.txt").read_text()
+    wait_until_all_have_ended(endless)
+
+
+@pytest.mark.slow
+def test_all_save_and_end_when_the_one_that_started_them_is_killed(endless, tmp_path):
+    endless.kill()
+    wait_until_all_have_ended(endless)
+    assert re.fullmatch(r"model_00000\d\d.pth", (tmp_path / "last_checkpoint").read_text())
+
+
+@pytest.mark.slow
+def test_all_end_when_the_one_that_started_them_is_killed_at_the_start(start, tmp_path):
+    process = start(*TWO, *SMALL, f"train.output_dir={tmp_path}")
+    end = time.monotonic() + PATIENCE
+    while len(children(process)) < 2 and time.monotonic() < end:
+        time.sleep(0.05)
+    process.kill()
+    process.communicate(timeout=PATIENCE)  # which ends with the last process that prints
+    wait_until_all_have_ended(process)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.slow
+def test_a_port_that_is_taken_is_named(start):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        process = start(*TWO[:-1], f"tcp://127.0.0.1:{port}", *SMALL)
+        output, _ = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 2
+    assert str(port) in output.splitlines()[-1] and "Traceback" not in output
 
 
 @pytest.mark.slow
@@ -223,7 +282,9 @@ def test_two_processes_evaluate_like_one(start, tiny_overrides, shapes, tmp_path
 
 
 @pytest.mark.slow
-def test_sigterm_to_the_one_that_started_them(start, tiny_overrides, tmp_path):
+def test_sigterm_saves_and_ends_all_and_resuming_gives_the_same_weights(
+    start, tiny_overrides, tmp_path
+):
     options = [*tiny_overrides, "train.max_iter=30", "train.ema.enabled=True"]
     options += ["train.checkpointer.period=100"]
     finish(start(*TWO, *SMALL, *options, f"train.output_dir={tmp_path}/whole"))

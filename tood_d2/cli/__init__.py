@@ -1,5 +1,4 @@
-from .processes import launch
+"""What the command lines share: arguments, messages, logging, processes.
 
-__all__ = [
-    "launch",
-]
+Nothing is imported here, and PyTorch only where it is used, so that ``--help`` starts at once.
+"""

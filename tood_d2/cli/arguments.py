@@ -2,6 +2,21 @@
 
 import argparse
 
+DTYPES = ("float32", "bfloat16", "float16")
+
+
+def add_config_arguments(parser: argparse.ArgumentParser, **config_file) -> None:
+    """Adds ``--config-file``, ``--trust`` and ``--opts``; the last one ends the command line.
+
+    Args:
+        parser: to add to.
+        config_file: options of ``add_argument`` for ``--config-file``: another help, required.
+    """
+    config_file = {"metavar": "FILE", "help": "config, .py or .yaml"} | config_file
+    parser.add_argument("--config-file", **config_file)
+    add_trust(parser)
+    add_overrides(parser)
+
 
 def add_overrides(parser: argparse.ArgumentParser) -> None:
     """Adds ``--opts``, the overrides of a config, which end the command line."""
@@ -10,4 +25,57 @@ def add_overrides(parser: argparse.ArgumentParser) -> None:
         nargs=argparse.REMAINDER,
         default=[],
         help="config overrides: train.init_checkpoint=FILE, or MODEL.WEIGHTS FILE for YAML",
+    )
+
+
+def training_argument_parser(epilog: str | None = None) -> argparse.ArgumentParser:
+    """Detectron2's ``default_argument_parser``, which needs no PyTorch, and what else we need.
+
+    Its arguments are Detectron2's, but processes of one machine find a free port by default. Of
+    ours are ``--trust``, ``--timeout`` and ``--traceback``; :func:`.launch` takes the last two.
+
+    Args:
+        epilog: text below the arguments' help.
+    """
+    parser = argparse.ArgumentParser(
+        epilog=epilog, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add = parser.add_argument
+    add("--config-file", default="", metavar="FILE", help="config, .py or .yaml")
+    add_trust(parser)
+    add("--resume", action="store_true", help="continue the run in the output folder")
+    add("--eval-only", action="store_true", help="evaluate, do not train")
+    add("--num-gpus", type=int, default=1, help="processes on each machine, a GPU for each (1)")
+    add("--num-machines", type=int, default=1, help="number of machines (1)")
+    add("--machine-rank", type=int, default=0, help="number of this machine, from 0 (0)")
+    add(
+        "--dist-url",
+        default="auto",
+        help="where processes meet: tcp://FIRST_MACHINE:PORT, or auto on one machine (auto)",
+    )
+    add(
+        "--timeout",
+        type=float,
+        default=30,
+        metavar="MINUTES",
+        help="how long processes wait for one that does not answer (30)",
+    )
+    add("--traceback", action="store_true", help="show where an error comes from")
+    add(
+        "opts",
+        nargs=argparse.REMAINDER,
+        default=None,
+        help="config overrides at the end: train.max_iter=9, or SOLVER.MAX_ITER 9 for YAML",
+    )
+    return parser
+
+
+def add_trust(parser: argparse.ArgumentParser) -> None:
+    """Adds ``--trust``, packages of the user's."""
+    parser.add_argument(
+        "--trust",
+        action="append",
+        default=[],
+        metavar="PACKAGE",
+        help="package of your own whose classes a YAML config may call; can be given repeatedly",
     )

@@ -6,6 +6,7 @@ import copy
 import logging
 import logging.handlers
 import sys
+import threading
 
 # "root" gets the records of all other packages.
 _LOGGERS = ("detectron2", "fvcore", "tood_d2", "root")
@@ -62,26 +63,30 @@ def setup_logging(output_dir: str = "", rank: int = 0) -> None:
         # As default_setup calls it, whose calls then find loggers that are set up.
         options = {} if name == "detectron2" else {"name": name}
         setup_logger(output_dir or None, distributed_rank=rank, **options)
+        logger.addHandler(logging.NullHandler())  # or Python shows the records of other ranks
         for handler in logger.handlers:
-            if handler.stream is sys.stdout:
+            if getattr(handler, "stream", None) is sys.stdout:
                 handler.addFilter(_is_for_console)
                 handler.setFormatter(_WithoutTraceback(handler.formatter))
     logging.root.setLevel(logging.WARNING)
-    if output_dir:
-        file_handler = logging.root.handlers[-1]
-        atexit.register(_close, file_handler.stream)
-        _early_warnings.setTarget(file_handler)
+    threading.excepthook = _log_error_of_thread
+    if handler := _file_handler():
+        atexit.register(_close, handler.stream)
+        _early_warnings.setTarget(handler)
         _early_warnings.flush()
         logging.getLogger("py.warnings").removeHandler(_early_warnings)
 
 
 def log_file() -> str | None:
     """The path of this process's log.txt, if there is one."""
-    for handler in logging.getLogger("tood_d2").handlers:
-        stream = getattr(handler, "stream", sys.stdout)
-        if stream is not sys.stdout and isinstance(name := getattr(stream, "name", None), str):
-            return name
-    return None
+    handler = _file_handler()
+    return handler and getattr(handler.stream, "name", None)
+
+
+def _file_handler() -> logging.StreamHandler | None:
+    handlers = logging.getLogger("tood_d2").handlers
+    streams = (x for x in handlers if isinstance(x, logging.StreamHandler))
+    return next((x for x in streams if x.stream is not sys.stdout), None)
 
 
 def _is_for_console(record: logging.LogRecord) -> bool:
@@ -105,6 +110,13 @@ class _WithoutTraceback(logging.Formatter):
         record = copy.copy(record)
         record.exc_info = record.exc_text = record.stack_info = None
         return self._formatter.format(record)
+
+
+def _log_error_of_thread(args: threading.ExceptHookArgs) -> None:
+    if args.exc_type is not SystemExit:
+        error = args.exc_value
+        text = f"A thread failed: {args.exc_type.__name__}: {error}"
+        logging.getLogger("tood_d2").error(text, exc_info=error)
 
 
 def _close(stream) -> None:

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator
 from traceback import extract_tb
 
-import torch.distributed as dist
+from .logs import log_file
 
 STATUS = 2
 # Of what was given to the program; others may be faults of the program itself.
@@ -16,27 +16,31 @@ _EXPECTED = (OSError, ValueError, FloatingPointError)
 
 @contextlib.contextmanager
 def short_errors(program: str, traceback: bool | None = None) -> Iterator[None]:
-    """Ends the program with status 2 and one message in place of a traceback.
+    """Ends the program with status 2 and one message; the traceback goes to the run's log.txt.
+
+    Ctrl-C ends it with status 130.
 
     Args:
         program: its name.
         traceback: value of the option ``--traceback``, which leaves errors as they are; None if
             the program does not have it.
     """
-    trainer = logging.getLogger("detectron2.engine.train_loop")
-    if not traceback:
-        trainer.addFilter(_without_traceback)
     try:
         yield
+    except KeyboardInterrupt:
+        print(f"{program}: interrupted", file=sys.stderr)
+        raise SystemExit(130) from None
     except Exception as error:
+        hint = "" if traceback is None else ", --traceback shows more"
+        if log := log_file():
+            hint = f", see {log}"
+            logger = logging.getLogger("tood_d2")
+            logger.error("The program failed:", exc_info=error, extra={"file_only": True})
         if traceback:
             raise
         error = _first(error)
-        hint = "--traceback shows where" if traceback is not None else _place(error)
-        print(f"{program}: {describe(error, hint)}", file=sys.stderr)
+        print(f"{program}: {describe(error, _place(error) + hint)}", file=sys.stderr)
         raise SystemExit(STATUS) from None
-    finally:
-        trainer.removeFilter(_without_traceback)
 
 
 def describe(error: BaseException, hint: str = "") -> str:
@@ -50,33 +54,21 @@ def describe(error: BaseException, hint: str = "") -> str:
     return f"{type(error).__name__}: {text}" + (f" ({hint})" if hint else "")
 
 
-def is_lost_connection(error: BaseException) -> bool:
-    """Whether another process went away."""
-    if isinstance(error, dist.DistError):
-        return True
-    return isinstance(error, RuntimeError) and "gloo" in str(error)  # it has no type of its own
-
-
 def _is_expected(error: BaseException) -> bool:
     return isinstance(error, _EXPECTED) and not isinstance(error, UnicodeError)
 
 
-def _first(error: Exception) -> Exception:
-    """The error of the system that came first: writers that are closed then fail as well."""
-    earlier = error.__context__
-    if isinstance(error, OSError) and not error.filename and isinstance(earlier, OSError):
-        return earlier
-    return error
+def _first(error: BaseException) -> BaseException:
+    """The error of the system that came first, as on a full disk what cleans up fails as well."""
+    first = error
+    if not _is_expected(error) or isinstance(error, OSError) and not error.filename:
+        while error.__context__ and not error.__suppress_context__:
+            error = error.__context__
+            first = error if isinstance(error, OSError) else first
+    return first
 
 
-def _place(error: Exception) -> str:
-    frame = extract_tb(error.__traceback__)[-1]
-    return f"{os.path.basename(frame.filename)}, line {frame.lineno}"
-
-
-def _without_traceback(record: logging.LogRecord) -> bool:
-    """Detectron2's trainer logs errors, too."""
-    error = record.exc_info[1] if record.exc_info else None
-    if error is not None and (_is_expected(error) or is_lost_connection(error)):
-        record.exc_info = None
-    return True
+def _place(error: BaseException) -> str:
+    for frame in extract_tb(error.__traceback__)[-1:]:  # C code leaves none
+        return f"{os.path.basename(frame.filename)}, line {frame.lineno}"
+    return "in C code"

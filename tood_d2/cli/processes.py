@@ -1,9 +1,10 @@
 """Processes of training and evaluation, on one machine or several.
 
-R processes in all, numbered by rank, as many on each machine, where they are numbered by local
-rank. Whoever starts them, there is a GPU for each, or none is used.
+Detectron2's ``launch``, torchrun or srun start them, as many on each machine. There is a GPU for
+each, or none is used.
 """
 
+import multiprocessing
 import os
 import re
 import signal
@@ -13,32 +14,25 @@ from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import NamedTuple
 
-import torch
-import torch.distributed as dist
-import torch.multiprocessing as mp
-from torch.multiprocessing.spawn import ProcessExitedException
+from .logs import capture_warnings, setup_logging
+from .messages import describe, short_errors
 
-from detectron2.engine.launch import _find_free_port
-from detectron2.utils import comm
-
-from .messages import is_lost_connection, short_errors
-
-_PROGRAM = os.path.basename(sys.argv[0])
-_GRACE = 30  # seconds that processes have to end once another one failed
+# Here for started processes, which import Detectron2 before they call anything.
+capture_warnings()
 
 
-class Processes(NamedTuple):
-    """Of which this is one, as somebody else started them."""
+class Process(NamedTuple):
+    """This process among those that torchrun or srun started."""
 
-    rank: int
-    world_size: int
+    machine_rank: int
+    num_machines: int
     local_rank: int
     local_world_size: int
     address: str
     """Of the first one, as ``init_process_group`` takes it."""
 
 
-def started_processes(environment: Mapping[str, str]) -> Processes | None:
+def started_process(environment: Mapping[str, str]) -> Process | None:
     """Reads what torchrun, or srun of SLURM, says of the processes that it started.
 
     Args:
@@ -50,38 +44,38 @@ def started_processes(environment: Mapping[str, str]) -> Processes | None:
     Raises:
         ValueError: if a variable is missing or wrong.
     """
+
+    def number(name: str, least: int = 0) -> int:
+        value = environment.get(name, "")
+        if not value.isdecimal() or int(value) < least:
+            raise ValueError(f"{name}={value!r} in the environment: should be a number")
+        return int(value)
+
     if "TORCHELASTIC_RUN_ID" in environment:
-        names = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE")
-        found = Processes(*(_number(environment, x) for x in names), "env://")
+        world_size, local_world_size = number("WORLD_SIZE", 1), number("LOCAL_WORLD_SIZE", 1)
+        num_machines, rest = divmod(world_size, local_world_size)
+        machine_rank, local_rank = number("RANK") // local_world_size, number("LOCAL_RANK")
+        address = "env://"
     elif "SLURM_STEP_ID" in environment and "SLURM_PROCID" in environment:
-        num_tasks, num_nodes = (
-            _number(environment, x) for x in ("SLURM_STEP_NUM_TASKS", "SLURM_STEP_NUM_NODES")
+        world_size, num_machines = (
+            number("SLURM_STEP_NUM_TASKS", 1),
+            number("SLURM_STEP_NUM_NODES", 1),
         )
-        if num_nodes < 1 or num_tasks % num_nodes:
-            raise ValueError(
-                f"srun started {num_tasks} tasks on {num_nodes} nodes; there should be as many on "
-                "each: give --ntasks-per-node"
-            )
-        host = _first_host(environment.get("SLURM_STEP_NODELIST", ""))
+        local_world_size, rest = divmod(world_size, num_machines)
+        machine_rank, local_rank = number("SLURM_NODEID"), number("SLURM_LOCALID")
         # Jobs that share a machine should not meet.
-        port = 20000 + _number(environment, "SLURM_JOB_ID") % 20000
-        found = Processes(
-            _number(environment, "SLURM_PROCID"),
-            num_tasks,
-            _number(environment, "SLURM_LOCALID"),
-            num_tasks // num_nodes,
-            f"tcp://{host}:{port}",
-        )
+        port = 20000 + number("SLURM_JOB_ID") % 20000
+        address = f"tcp://{_first_host(environment.get('SLURM_STEP_NODELIST', ''))}:{port}"
     else:
         return None
-    return found if found.world_size > 1 else None
-
-
-def _number(environment: Mapping[str, str], name: str) -> int:
-    value = environment.get(name, "")
-    if not value.isdecimal():
-        raise ValueError(f"{name}={value!r} in the environment: should be a number")
-    return int(value)
+    if rest:
+        raise ValueError(
+            f"{world_size} processes were started on machines with different numbers of them; "
+            "start as many on each (srun: --ntasks-per-node)"
+        )
+    if world_size == 1:
+        return None
+    return Process(machine_rank, num_machines, local_rank, local_world_size, address)
 
 
 def _first_host(hosts: str) -> str:
@@ -93,119 +87,116 @@ def _first_host(hosts: str) -> str:
 def launch(main: Callable[[Namespace], object], args: Namespace) -> None:
     """Calls a function in each process, and ends with one message if it fails.
 
-    Starts the processes as ``detectron2.engine.launch`` does, unless torchrun or srun did it.
+    Starts the processes by ``detectron2.engine.launch``, unless torchrun or srun did it.
 
     Args:
         main: importable, as it is called in other processes.
-        args: given to it; with Detectron2's ``num_gpus`` (processes of a machine),
-            ``num_machines``, ``machine_rank`` and ``dist_url``, with ``timeout``, the minutes that
-            processes wait for each other, and with ``traceback``, see :func:`.short_errors`.
+        args: of :func:`.training_argument_parser`, given to the function.
 
     Raises:
         SystemExit: with the status of the process that failed first.
     """
-    with short_errors(_PROGRAM, args.traceback):
-        started = started_processes(os.environ) if args.num_machines == 1 else None
-        if started is None:
-            _start(main, args)
-            return
-        if args.num_gpus not in (1, started.local_world_size):
-            raise ValueError(
-                f"--num-gpus {args.num_gpus}: {started.local_world_size} processes were started on "
-                "this machine already; leave it out"
-            )
-        _check_gpus(started.local_world_size)
-        _run(started, main, args)
+    with short_errors(_program(), args.traceback):
+        setup_logging()
+        process = started_process(os.environ) if args.num_machines == 1 else None
+        num_processes = _check(args, process)
+        timeout = timedelta(minutes=args.timeout)
+        if process is not None:
+            from detectron2.engine.launch import _distributed_worker
+
+            world_size = process.num_machines * num_processes
+            position = process.local_rank, _run, world_size, num_processes, process.machine_rank
+            _distributed_worker(*position, process.address, (main, args), timeout)
+        elif num_processes * args.num_machines == 1:
+            main(args)
+        else:
+            _start(main, args, timeout)
 
 
-def _start(main: Callable[[Namespace], object], args: Namespace) -> None:
-    """Calls the function in as many processes as the arguments say."""
-    if args.num_gpus < 1 or not 0 <= args.machine_rank < args.num_machines:
+def _program() -> str:
+    return os.path.basename(sys.argv[0])
+
+
+def _check(args: Namespace, process: Process | None) -> int:
+    """The number of processes on this machine.
+
+    Raises:
+        ValueError: names an argument that does not fit.
+    """
+    from torch.cuda import device_count
+
+    num_processes = process.local_world_size if process else args.num_gpus
+    if args.num_gpus not in (1, num_processes):
+        raise ValueError(
+            f"--num-gpus {args.num_gpus}: {num_processes} processes were started on this machine "
+            "already; leave it out"
+        )
+    if num_processes < 1 or not 0 <= args.machine_rank < args.num_machines:
         raise ValueError(
             f"--num-gpus {args.num_gpus} --num-machines {args.num_machines} --machine-rank "
             f"{args.machine_rank}: there has to be a process, and machines count from 0"
         )
-    _check_gpus(args.num_gpus)
-    world_size = args.num_gpus * args.num_machines
-    if world_size == 1:
-        main(args)
-        return
-    address = args.dist_url
-    if address == "auto":
-        if args.num_machines > 1:
-            raise ValueError("--dist-url auto: several machines need the first one's address")
-        address = f"tcp://127.0.0.1:{_find_free_port()}"
-    elif not re.fullmatch(r"\w+://.+", address):
-        raise ValueError(f"--dist-url {address}: should be like tcp://host:port, or auto")
-    _wait(
-        mp.start_processes(_spawned, (world_size, address, main, args), args.num_gpus, join=False)
-    )
-
-
-def _check_gpus(num_processes: int) -> None:
-    num_gpus = torch.cuda.device_count()
-    if 0 < num_gpus < num_processes:
+    if args.dist_url == "auto" and args.num_machines > 1:
+        raise ValueError("--dist-url auto: several machines need the first one's address")
+    if args.dist_url != "auto" and not re.fullmatch(r"\w+://.+", args.dist_url):
+        raise ValueError(f"--dist-url {args.dist_url}: should be like tcp://host:port, or auto")
+    if 0 < (num_gpus := device_count()) < num_processes:
         raise ValueError(f"--num-gpus {num_processes}: this machine has {num_gpus}")
+    return num_processes
 
 
-def _spawned(local_rank: int, world_size: int, address: str, main, args: Namespace) -> None:
-    rank = args.machine_rank * args.num_gpus + local_rank
-    processes = Processes(rank, world_size, local_rank, args.num_gpus, address)
-    with short_errors(f"{_PROGRAM}, process {rank}", args.traceback):
-        _run(processes, main, args)
-
-
-def _run(processes: Processes, main: Callable[[Namespace], object], args: Namespace) -> None:
-    """Calls the function in this process once all have come together."""
-    has_gpu = torch.cuda.is_available()
-    if has_gpu:
-        torch.cuda.set_device(processes.local_rank)
-    elif "OMP_NUM_THREADS" not in os.environ:
-        # Otherwise each of them would take all cores.
-        torch.set_num_threads(max(1, (os.cpu_count() or 1) // processes.local_world_size))
-    try:
-        dist.init_process_group(
-            backend="NCCL" if has_gpu else "GLOO",
-            init_method=processes.address,
-            world_size=processes.world_size,
-            rank=processes.rank,
-            timeout=timedelta(minutes=args.timeout),
-        )
-        comm.create_local_process_group(processes.local_world_size)
-        comm.synchronize()
-        main(args)
-        dist.destroy_process_group()
-    except RuntimeError as error:
-        if not is_lost_connection(error):
-            raise
-        reason = str(error).splitlines()[0]
-        raise ConnectionError(
-            f"process {processes.rank} of {processes.world_size} lost the others: one of them "
-            f"failed, see its message, or does not answer ({reason})"
-        ) from error
-
-
-def _wait(context: mp.ProcessContext) -> None:
-    """Waits for all processes to end, passing on what this one is sent.
+def _start(main: Callable[[Namespace], object], args: Namespace, timeout: timedelta) -> None:
+    """Starts processes and waits for them, passing SIGTERM on.
 
     Raises:
-        SystemExit: if one failed, with its status, once all have ended.
+        SystemExit: with the status of the process that failed first, once all have ended.
+        ConnectionError: if they did not come together.
     """
+    from torch.multiprocessing.spawn import ProcessExitedException, ProcessRaisedException
+
+    from detectron2.engine import launch as start_processes
 
     def forward(number, frame):
-        for pid in context.pids():
-            os.kill(pid, number)
+        for child in multiprocessing.active_children():
+            child.terminate()
 
-    # A terminal sends SIGINT to all of them itself.
-    old = signal.signal(signal.SIGTERM, forward), signal.signal(signal.SIGINT, lambda *_: None)
+    signal.signal(signal.SIGTERM, forward)
+    signal.signal(signal.SIGINT, lambda *_: None)  # a terminal sends it to all of them
+    machines = args.num_machines, args.machine_rank, args.dist_url
     try:
-        while not context.join(grace_period=_GRACE):
-            pass
+        start_processes(_run, args.num_gpus, *machines, args=(main, args), timeout=timeout)
     except ProcessExitedException as error:
-        status = error.exit_code if error.exit_code >= 0 else 128 - error.exit_code
-        if error.exit_code < 0:
-            print(f"process {error.error_index} was ended by {error.signal_name}", file=sys.stderr)
-        raise SystemExit(status) from None
-    finally:
-        signal.signal(signal.SIGTERM, old[0])
-        signal.signal(signal.SIGINT, old[1])
+        if error.exit_code >= 0:
+            raise SystemExit(error.exit_code) from None
+        print(f"process {error.error_index} was ended by {error.signal_name}", file=sys.stderr)
+        raise SystemExit(128 - error.exit_code) from None
+    except ProcessRaisedException as error:
+        raise ConnectionError(f"process {error.error_index}: {describe(error)}") from error
+
+
+def _run(main: Callable[[Namespace], object], args: Namespace) -> None:
+    """Calls the function in one of several processes, which have come together."""
+    import torch
+    import torch.distributed as dist
+
+    from detectron2.utils import comm
+
+    parent = multiprocessing.parent_process()
+    if parent and not parent.is_alive():  # PyTorch tells only processes that it has started fully
+        raise SystemExit(1)
+    setup_logging(rank=comm.get_rank())
+    if not torch.cuda.is_available() and "OMP_NUM_THREADS" not in os.environ:
+        # Otherwise each of them would take all cores.
+        torch.set_num_threads(max(1, (os.cpu_count() or 1) // comm.get_local_size()))
+    with short_errors(f"{_program()}, process {comm.get_rank()}", args.traceback):
+        try:
+            main(args)
+            dist.destroy_process_group()
+        except RuntimeError as error:
+            # Gloo's errors have no type of their own.
+            if not isinstance(error, dist.DistError) and "gloo" not in str(error):
+                raise
+            raise ConnectionError(
+                "lost the other processes: one of them failed, see its message, or does not "
+                f"answer ({str(error).splitlines()[0]})"
+            ) from error

@@ -3,6 +3,8 @@
 D detections and M ground-truth objects of an image, K classes, R recalls.
 """
 
+import contextlib
+import io
 import logging
 import os
 from collections import defaultdict
@@ -44,6 +46,12 @@ class IllustratedCOCOEvaluator(COCOEvaluator):
         with mock.patch.object(coco_evaluation, "COCO", _coco_api):
             super().__init__(*args, **kwargs)
         self._score_thresh = score_thresh
+
+    def _eval_predictions(self, predictions, img_ids=None):
+        # What pycocotools prints is for log.txt, as Detectron2 logs tables of the results.
+        with contextlib.redirect_stdout(io.StringIO()) as printed:
+            super()._eval_predictions(predictions, img_ids)
+        logger.info(f"pycocotools:\n{printed.getvalue()}", extra={"file_only": True})
 
     def _derive_coco_results(self, coco_eval: COCOeval | None, iou_type: str, class_names=None):
         results = super()._derive_coco_results(coco_eval, iou_type, class_names)

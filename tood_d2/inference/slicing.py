@@ -1,5 +1,6 @@
 """Detection on overlapping slices of large images, by SAHI (``pip install tood_d2[sahi]``)."""
 
+import logging
 from collections.abc import Sequence
 
 import numpy as np
@@ -13,6 +14,8 @@ from sahi.utils.compatibility import fix_full_shape_list, fix_shift_amount_list
 from detectron2.structures import Boxes, Instances
 
 from .predictor import ImagePredictor
+
+logging.getLogger("sahi").handlers.clear()  # which would show a warning for each image
 
 
 class SlicedModel(DetectionModel):

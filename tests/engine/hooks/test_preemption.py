@@ -55,7 +55,7 @@ def test_the_state_is_saved_after_the_step(build, tmp_path, number, log, capfd):
     assert (tmp_path / "last_checkpoint").read_text() == "model_0000003.pth"
     assert torch.load(tmp_path / "model_0000003.pth", weights_only=True)["iteration"] == 3
     assert f"{number.name}: training ends after iteration 3" in log.text
-    assert f"{number.name}: saving after this step" in capfd.readouterr().err
+    assert f"{number.name}: training ends after this step" in capfd.readouterr().err
     assert signal.getsignal(number) is handler
 
 

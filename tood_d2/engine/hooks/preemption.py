@@ -72,6 +72,6 @@ class PreemptionHook(HookBase):
         if number == signal.SIGINT and self.interruption.received:
             raise KeyboardInterrupt
         if not self.interruption.received:
-            text = f"\n{signal.Signals(number).name}: saving after this step.\n"
+            text = f"\n{signal.Signals(number).name}: training ends after this step.\n"
             os.write(2, text.encode())  # other output might be locked
         self.interruption.received = number
