@@ -131,12 +131,12 @@ def draw(image: Image.Image, boxes: np.ndarray, texts: list[str]) -> None:
         color = ImageColor.getrgb(f"hsl({hue}, 100%, 40%)")
         (x1, x2), (y1, y2) = sorted(box[::2]), sorted(box[1::2])
         canvas.rectangle((x1, y1, x2, y2), outline=color, width=width)
-        *_, right, bottom = canvas.textbbox((2 * width, 2 * width), text, font)
+        *_, right, bottom = canvas.textbbox((4 * width, 3 * width), text, font)
         x = max(0, min(x1, image.width - right))
         y = max(0, min(y1, image.height) - bottom)  # above the box if there is room
         canvas.rectangle((x, y, x + right, y + bottom), fill=color)
         is_bright = np.dot(color, (0.299, 0.587, 0.114)) > 110
-        canvas.text((x + width, y + width), text, "black" if is_bright else "white", font)
+        canvas.text((x + 2 * width, y + width), text, "black" if is_bright else "white", font)
 
 
 def output_names(paths: list[str]) -> list[str]:
