@@ -5,6 +5,7 @@ A multiplication with its addition counts once, as in the paper's tables and in 
 """
 
 import argparse
+import logging
 import math
 import os
 from collections import Counter
@@ -45,6 +46,7 @@ def count_flops(model: nn.Module, height: int, width: int) -> Counter:
     """Operations for one image of the given size, by the module's name ("" for the model)."""
     flops = FlopCountAnalysis(model, [{"image": torch.zeros(3, height, width)}])
     flops.set_op_handle("torchvision::deform_conv2d", _deform_conv_flops)
+    flops.set_op_handle("aten::batch_norm", None)  # goes into the kernel before it
     flops.unsupported_ops_warnings(False).uncalled_modules_warnings(False)
     prefix = "model."  # the adapter for tracing has the model inside
     return Counter({name.removeprefix(prefix): x for name, x in flops.by_module().items()})
@@ -66,6 +68,8 @@ def main() -> None:
     )
     parser.add_argument("--size", nargs=2, type=int, default=(800, 1280), metavar=("H", "W"))
     args = parser.parse_args()
+    # The device does not matter.
+    logging.getLogger("tood_d2.config.loading").setLevel(logging.ERROR)
     print("| model | parameters | GFLOPs | of these, head |\n|---|---|---|---|")
     with short_errors(parser.prog):
         for name in args.names or model_zoo.list_names():
