@@ -16,7 +16,7 @@ from torch import nn
 from detectron2.utils.analysis import FlopCountAnalysis
 from tood_d2 import model_zoo
 from tood_d2.cli.messages import short_errors
-from tood_d2.config import build_model, load_config
+from tood_d2.config import load_run
 
 
 def find_config(name: str) -> str:
@@ -73,7 +73,7 @@ def main() -> None:
     print("| model | parameters | GFLOPs | of these, head |\n|---|---|---|---|")
     with short_errors(parser.prog):
         for name in args.names or model_zoo.list_names():
-            model = build_model(load_config(find_config(name))).cpu().eval()
+            model = load_run(find_config(name)).build_model().cpu().eval()
             flops = count_flops(model, *args.size)
             parameters = sum(p.numel() for p in model.parameters())
             print(f"| {name} | {parameters:,} | {flops[''] / 1e9:.2f} |", end="")

@@ -10,8 +10,7 @@ from torch import nn
 
 from detectron2.config import CfgNode
 from tood_d2.cli.messages import describe
-from tood_d2.config import build_model, load_config
-from tood_d2.config.options import TrainingOptions
+from tood_d2.config import Run, load_config, load_run
 from tood_d2.engine.trainer import prepare_model
 
 DTYPES = ("float32", "bfloat16", "float16")
@@ -52,26 +51,24 @@ class Contender:
         Raises:
             ValueError: if the config is wrong.
         """
-        cfg = self._load_config()
         torch.manual_seed(0)
-        return build_model(cfg).eval()
+        return self._load_run().build_model().eval()
 
     def build_training_model(self) -> nn.Module:
         """The model in training mode, in the config's memory format, compiled if that says so."""
         model = self.build_model().train()
-        prepare_model(model, TrainingOptions.from_config(self._load_config()))
+        prepare_model(model, self._load_run().options)
         return model
 
-    def _load_config(self):
+    def _load_run(self) -> Run:
         if self.is_onnx:
             raise ValueError("an ONNX file takes part in inference alone")
-        path = find_config(self.path)
-        if not isinstance(load_config(path), CfgNode):
-            return load_config(path, [*self.overrides, f"train.device={self.device}"])
-        if wrong := [x for x in self.overrides if "=" not in x]:
-            raise ValueError(f"override {wrong[0]!r} should have the form key=value")
-        pairs = [x for override in self.overrides for x in override.split("=", 1)]
-        return load_config(path, [*pairs, "MODEL.DEVICE", str(self.device)])
+        path, overrides = find_config(self.path), self.overrides
+        if isinstance(load_config(path), CfgNode):
+            if wrong := [x for x in overrides if "=" not in x]:
+                raise ValueError(f"override {wrong[0]!r} should have the form key=value")
+            overrides = [x for override in overrides for x in override.split("=", 1)]
+        return load_run(path, overrides).with_options(device=str(self.device))
 
 
 class _Parser(argparse.ArgumentParser):

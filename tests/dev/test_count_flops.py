@@ -42,7 +42,7 @@ def test_convolutions(deformable):
 
 def test_table(load_script, monkeypatch, capsys):
     script = load_script("dev/count_flops.py")
-    monkeypatch.setattr(script, "build_model", lambda cfg: Detector(False))
+    monkeypatch.setattr("tood_d2.config.yaml_run.YamlRun.build_model", lambda self: Detector(False))
     config = "COCO-Detection/retinanet_R_50_FPN_1x.yaml"
     monkeypatch.setattr(sys, "argv", ["count_flops.py", config, "--size", "8", "6"])
     script.main()

@@ -87,9 +87,9 @@ def test_training_leaves_the_initial_phase_unless_it_has_no_end(make, monkeypatc
     seen = []
     forward_training = TOOD.forward_training
 
-    def spy(self, images, features, predictions, gt_instances):
-        seen.append((self.in_initial_phase(), self, gt_instances))
-        return forward_training(self, images, features, predictions, gt_instances)
+    def spy(self, images, anchors, predictions, gt_instances, initial_phase):
+        seen.append((initial_phase, self, gt_instances))
+        return forward_training(self, images, anchors, predictions, gt_instances, initial_phase)
 
     monkeypatch.setattr(TOOD, "forward_training", spy)
     overrides = f" model.initial_phase_iters={iters} model.num_classes=3"
