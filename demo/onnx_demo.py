@@ -3,36 +3,70 @@
 
 onnx_demo.py model.onnx --input images/*.jpg --output pictures
 
-Needs numpy, opencv-python and onnxruntime alone; what else there is to know is in the file of
-tools/export_model.py.
+Needs numpy, pillow and onnxruntime, and for models without NMS opencv-python. What else there is to
+know is in the file of tools/export_model.py.
 """
 
 import argparse
+import contextlib
 import json
 import os
 import sys
+import warnings
 
-import cv2
 import numpy as np
 import onnxruntime
+from PIL import Image, ImageColor, ImageDraw, ImageFont, ImageOps
 
-FIELDS = ("class_names", "category_ids", "input_format", "size_divisibility")
-FIELDS += ("short_edge_length", "max_size")
-FIELDS += ("score_thresh", "nms_thresh", "max_detections", "has_nms")
-
-FIXED_POINT = 1 << 22
+FIELDS = {
+    "class_names": list,
+    "category_ids": list,
+    "input_format": str,
+    "size_divisibility": int,
+    "short_edge_length": int,
+    "max_size": int,
+    "score_thresh": float,
+    "nms_thresh": float,
+    "max_detections": int,
+    "has_nms": bool,
+}
+"""The model's metadata and their types."""
+SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".webp")
+"""Of pictures; that of an image of another kind is a PNG file."""
 
 
 def read_metadata(session: onnxruntime.InferenceSession) -> dict:
     """What the model says of itself.
 
     Raises:
-        ValueError: if it is no detector of tood_d2.
+        ValueError: if it is no detector of tood_d2, with what is wrong.
     """
     properties = session.get_modelmeta().custom_metadata_map
     if missing := [name for name in FIELDS if name not in properties]:
         raise ValueError(f"no model of tools/export_model.py: it has no {', '.join(missing)}")
-    return {name: json.loads(properties[name]) for name in FIELDS}
+    metadata = {}
+    for name, kind in FIELDS.items():
+        try:
+            metadata[name] = json.loads(properties[name])
+        except ValueError:
+            metadata[name] = None
+        if type(metadata[name]) not in ((int, float) if kind is float else (kind,)):
+            text = f"{name} should be of type {kind.__name__}, not {properties[name]!r}"
+            raise ValueError(f"odd metadata: {text}")
+    return metadata
+
+
+def read_image(path: str) -> Image.Image:
+    """Reads an image, upright, as RGB of 8 bits; one of 16 bits is scaled."""
+    with Image.open(path) as image:
+        image.load()
+    with contextlib.suppress(Exception):  # broken EXIF leaves the image as it is
+        image = ImageOps.exif_transpose(image)
+    if image.mode.startswith("I"):  # 16 or 32 bits per pixel
+        values = np.asarray(image, np.float32)
+        values = values / 257 if values.max() > 255 else values  # 65535 / 255
+        image = Image.fromarray(values.clip(0, 255).astype(np.uint8))
+    return image.convert("RGB")
 
 
 def resized_shape(height: int, width: int, short_edge: int, max_size: int) -> tuple[int, int]:
@@ -41,83 +75,126 @@ def resized_shape(height: int, width: int, short_edge: int, max_size: int) -> tu
     return int(height * scale + 0.5), int(width * scale + 0.5)
 
 
-def interpolation(length: int, new_length: int) -> np.ndarray:
-    """(new_length, length) weights of a linear filter that is as wide as a new pixel.
-
-    As Pillow resizes, which the model was trained with; OpenCV's linear filter would leave out
-    pixels of large images.
-    """
-    scale = length / new_length
-    support = max(scale, 1.0)
-    centers = (np.arange(new_length) + 0.5) * scale
-    distances = np.abs(np.arange(length) + 0.5 - centers[:, None]) / support
-    weights = np.maximum(1 - distances, 0)
-    return weights / weights.sum(axis=1, keepdims=True)
-
-
-def resize(image: np.ndarray, height: int, width: int) -> np.ndarray:
-    """(height, width, 3) uint8, first across and then down, rounded each time."""
-
-    def apply(weights: np.ndarray, image: np.ndarray) -> np.ndarray:
-        # In whole numbers, as Pillow computes, which are exact in float64.
-        whole = np.rint(weights * FIXED_POINT)
-        lines = image.reshape(len(image), -1).astype(np.float64)
-        resized = np.floor(whole @ lines / FIXED_POINT + 0.5).clip(0, 255).astype(np.uint8)
-        return resized.reshape(len(weights), *image.shape[1:])
-
-    across = apply(interpolation(image.shape[1], width), image.transpose(1, 0, 2))
-    return apply(interpolation(image.shape[0], height), across.transpose(1, 0, 2))
-
-
 def detect(
-    session: onnxruntime.InferenceSession, metadata: dict, image: np.ndarray
+    session: onnxruntime.InferenceSession, metadata: dict, image: Image.Image
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Detections of one image, the best first.
 
     Args:
         session: of the model.
         metadata: see :func:`read_metadata`.
-        image: (H, W, 3) uint8, BGR.
+        image: RGB.
 
     Returns:
         Boxes (D, 4), XYXY in pixels of the image, scores (D,) and classes (D,).
     """
-    shape = resized_shape(*image.shape[:2], metadata["short_edge_length"], metadata["max_size"])
-    resized = resize(image, *shape)
-    if metadata["input_format"] == "RGB":
-        resized = resized[:, :, ::-1]
-    divisibility = metadata["size_divisibility"]
-    padding = [(0, -side % divisibility) for side in shape]
-    batch = np.pad(resized, [*padding, (0, 0)]).transpose(2, 0, 1)[None].astype(np.float32)
-    sizes = np.array([shape], dtype=np.int64)
-    boxes, scores, classes, *_ = (
-        x[0] for x in session.run(None, {"images": batch, "image_sizes": sizes})
+    height, width = resized_shape(
+        image.height, image.width, metadata["short_edge_length"], metadata["max_size"]
     )
+    resized = np.asarray(image.resize((width, height), Image.Resampling.BILINEAR))
+    if metadata["input_format"] == "BGR":
+        resized = resized[:, :, ::-1]
+    divisibility = max(metadata["size_divisibility"], 1)
+    padding = [(0, -side % divisibility) for side in (height, width)]
+    batch = np.pad(resized, [*padding, (0, 0)]).transpose(2, 0, 1)[None].astype(np.float32)
+    inputs = {"images": batch, "image_sizes": np.array([[height, width]], np.int64)}
+    boxes, scores, classes, *_ = (x[0] for x in session.run(None, inputs))
     kept = np.flatnonzero(scores > metadata["score_thresh"])
     if not metadata["has_nms"]:
-        corners_and_sides = np.concatenate((boxes[:, :2], boxes[:, 2:] - boxes[:, :2]), axis=1)
-        best = cv2.dnn.NMSBoxesBatched(
-            corners_and_sides[kept].tolist(), scores[kept].tolist(), classes[kept].tolist(),
-            metadata["score_thresh"], metadata["nms_thresh"],
-        )  # fmt: skip
-        kept = kept[np.array(best, dtype=int)[: metadata["max_detections"]]]
-    scale = np.array(image.shape[1::-1] * 2, np.float32) / np.array(shape[::-1] * 2, np.float32)
+        kept = kept[nms(boxes[kept], scores[kept], classes[kept], metadata)]
+    scale = np.float32([image.width / width, image.height / height] * 2)
     return boxes[kept] * scale, scores[kept], classes[kept]
 
 
-def draw(image: np.ndarray, boxes, scores, labels: list[str]) -> np.ndarray:
-    """A copy of the image with boxes and their labels."""
-    image = image.copy()
-    thickness = max(1, round(min(image.shape[:2]) / 300))
-    for box, score, label in zip(boxes, scores, labels, strict=True):
-        x1, y1, x2, y2 = (int(round(float(x))) for x in box)
-        hue = sum(map(ord, label)) * 37 % 180
-        color = cv2.cvtColor(np.uint8([[[hue, 255, 220]]]), cv2.COLOR_HSV2BGR)[0, 0].tolist()
-        cv2.rectangle(image, (x1, y1), (x2, y2), color, thickness)
-        text, font = f"{label} {score:.0%}", cv2.FONT_HERSHEY_SIMPLEX
-        size = 0.4 * thickness
-        cv2.putText(image, text, (x1, max(y1 - 3, 12)), font, size, color, thickness, cv2.LINE_AA)
-    return image
+def nms(boxes: np.ndarray, scores: np.ndarray, classes: np.ndarray, metadata: dict) -> np.ndarray:
+    """Indices of the boxes that non-maximum suppression leaves in each class, the best first."""
+    import cv2
+
+    sides = boxes[:, 2:] - boxes[:, :2]
+    best = cv2.dnn.NMSBoxesBatched(
+        np.concatenate((boxes[:, :2], sides), axis=1).tolist(),
+        scores.tolist(),
+        classes.tolist(),
+        metadata["score_thresh"],
+        metadata["nms_thresh"],
+    )
+    return np.array(best, dtype=int)[: metadata["max_detections"]]
+
+
+def draw(image: Image.Image, boxes: np.ndarray, texts: list[str]) -> None:
+    """Draws boxes and their texts, each on a filled box of its own, into the image."""
+    canvas = ImageDraw.Draw(image)
+    size = max(12, min(image.size) // 30)
+    font, width = ImageFont.load_default(size), max(1, size // 8)
+    for box, text in zip(boxes.tolist(), texts, strict=True):
+        hue = sum(map(ord, text.rpartition(" ")[0])) * 67 % 360  # of the class name
+        color = ImageColor.getrgb(f"hsl({hue}, 100%, 40%)")
+        (x1, x2), (y1, y2) = sorted(box[::2]), sorted(box[1::2])
+        canvas.rectangle((x1, y1, x2, y2), outline=color, width=width)
+        *_, right, bottom = canvas.textbbox((4 * width, 3 * width), text, font)
+        x = max(0, min(x1, image.width - right))
+        y = max(0, min(y1, image.height) - bottom)  # above the box if there is room
+        canvas.rectangle((x, y, x + right, y + bottom), fill=color)
+        is_bright = np.dot(color, (0.299, 0.587, 0.114)) > 110
+        canvas.text((x + 2 * width, y + width), text, "black" if is_bright else "white", font)
+
+
+def output_names(paths: list[str]) -> list[str]:
+    """Names for the pictures of images, all different."""
+    names: list[str] = []
+    for path in paths:
+        stem, suffix = os.path.splitext(os.path.basename(path))
+        suffix = suffix if suffix.lower() in SUFFIXES else f"{suffix}.png"
+        name, number = stem + suffix, 1
+        while name in names:
+            number += 1
+            name = f"{stem}_{number}{suffix}"
+        names.append(name)
+    return names
+
+
+def run(args: argparse.Namespace) -> int:
+    """Draws and writes the pictures.
+
+    Returns:
+        1 if an image could not be read, else 0.
+
+    Raises:
+        Exception: with the path of the file that is wrong.
+    """
+    try:
+        session = onnxruntime.InferenceSession(args.model, providers=["CPUExecutionProvider"])
+        metadata = read_metadata(session)
+    except Exception as error:  # ONNX Runtime's have no common type
+        raise ValueError(f"{args.model}: {error}") from error
+    os.makedirs(args.output, exist_ok=True)
+    outputs = [os.path.join(args.output, name) for name in output_names(args.input)]
+    inputs = {os.path.realpath(path) for path in args.input}
+    folders = {os.path.dirname(path) for path in inputs}
+    if os.path.realpath(args.output) in folders or inputs & set(map(os.path.realpath, outputs)):
+        raise ValueError(f"--output {args.output}: images are there, name another folder")
+    num_skipped = 0
+    for path, output in zip(args.input, outputs, strict=True):
+        try:
+            image = read_image(path)
+        except Exception as error:  # Pillow's have no common type, either
+            print(f"{path}: not readable, skipped ({error})", file=sys.stderr)
+            num_skipped += 1
+            continue
+        try:
+            boxes, scores, classes = detect(session, metadata, image)
+            shown = scores >= args.confidence_threshold
+            labels = [str(metadata["class_names"][i]) for i in classes[shown]]
+        except Exception as error:
+            raise ValueError(f"{args.model} fails on {path}: {error}") from error
+        texts = [f"{x} {score:.0%}" for x, score in zip(labels, scores[shown], strict=True)]
+        draw(image, boxes[shown], texts)
+        try:
+            image.save(output, quality=95)
+        except OSError as error:
+            raise OSError(f"{output}: cannot be written: {error.strerror or error}") from error
+        print(f"{output}: {', '.join(labels) or 'nothing'}")
+    return 1 if num_skipped else 0
 
 
 def main() -> int:
@@ -129,28 +206,12 @@ def main() -> int:
     parser.add_argument("--output", default="demo_output", help="folder for the pictures")
     parser.add_argument("--confidence-threshold", type=float, default=0.3, help="score to draw")
     args = parser.parse_args()
+    warnings.simplefilter("ignore")  # Pillow's, of large images and odd metadata
     try:
-        session = onnxruntime.InferenceSession(args.model, providers=["CPUExecutionProvider"])
-        metadata = read_metadata(session)
-        os.makedirs(args.output, exist_ok=True)
-    except Exception as error:  # ONNX Runtime has no common type
-        print(f"{parser.prog}: {args.model}: {error}", file=sys.stderr)
+        return run(args)
+    except Exception as error:
+        print(f"{parser.prog}: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
-    num_skipped = 0
-    for path in args.input:
-        image = cv2.imread(path)
-        if image is None:
-            print(f"{path}: not readable, skipped", file=sys.stderr)
-            num_skipped += 1
-            continue
-        boxes, scores, classes = detect(session, metadata, image)
-        shown = scores >= args.confidence_threshold
-        labels = [metadata["class_names"][i] for i in classes[shown]]
-        picture = draw(image, boxes[shown], scores[shown], labels)
-        output = os.path.join(args.output, os.path.basename(path))
-        cv2.imwrite(output, picture)
-        print(f"{output}: {', '.join(labels) or 'nothing'}")
-    return 1 if num_skipped else 0
 
 
 if __name__ == "__main__":

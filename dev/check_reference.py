@@ -21,10 +21,9 @@ from detectron2.layers import ShapeSpec
 from detectron2.modeling import Backbone
 from detectron2.modeling.anchor_generator import DefaultAnchorGenerator
 from detectron2.structures import Boxes, ImageList, Instances
-from detectron2.utils.events import EventStorage
 from tood_d2 import optimize_for_inference
 from tood_d2.checkpoint import convert_official_state_dict
-from tood_d2.config import build_model, load_config
+from tood_d2.config import load_run
 from tood_d2.modeling import TOOD, ATSSAssigner, TaskAlignedAssigner, TaskAlignedHead
 from tood_d2.modeling.box_alignment import align_boxes, sample_sides
 
@@ -209,19 +208,18 @@ def check_head(case, meta: dict) -> Deviations:
         for name in case["tal_grad_names"]
     }
     parameters = dict(model.named_parameters())
-    for phase, iteration in (("atss", 0), ("tal", model.initial_phase_iters)):
+    for phase, is_initial in (("atss", True), ("tal", False)):
         for tensor in (*features, *parameters.values()):
             tensor.grad = None
-        with EventStorage(iteration):
-            predictions = model.head(features)
-            losses = model.forward_training(images, features, predictions, gt_instances)
-            targets = model.label_anchors(
-                anchors,
-                *(flatten(x) for x in predictions),
-                gt_instances,
-                images.image_sizes,
-                model.in_initial_phase(),
-            )
+        predictions = model.head(features)
+        losses = model.forward_training(images, anchors, predictions, gt_instances, is_initial)
+        targets = model.label_anchors(
+            anchors,
+            *(flatten(x) for x in predictions),
+            gt_instances,
+            images.image_sizes,
+            is_initial,
+        )
         mismatches = (targets.labels.numpy() != case[f"{phase}_labels"]).sum()
         deviations.record("labels", mismatches)
         deviations.add("targets", targets.boxes, case[f"{phase}_target_boxes"])
@@ -252,7 +250,7 @@ def check_model(case, meta: dict, optimize: bool = False) -> Deviations:
     config = CONFIGS.get(Path(meta["official_config"]).stem)
     if config is None:
         raise ValueError(f"no config for {meta['official_config']}")
-    model = build_model(load_config(str(configs / f"{config}.py"), ["train.device=cpu"])).eval()
+    model = load_run(str(configs / f"{config}.py"), ["train.device=cpu"]).build_model().eval()
     load_weights(model, meta)
     for name, module in (("num_parameters", model), ("num_head_parameters", model.head)):
         deviations.add("parameters", sum(x.numel() for x in module.parameters()), meta[name])

@@ -1,30 +1,26 @@
 """What can be measured of a detector: inference, training, assignment, post-processing.
 
-R anchors in all levels, M ground-truth boxes, K classes.
+R anchors in all levels, M ground-truth boxes, K classes. Inputs are random, the same for every
+contender. Boxes are XYXY in pixels.
 """
 
+import math
 from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
+from count_flops import count_flops
 from torch import Tensor
 
-from detectron2.modeling.anchor_generator import DefaultAnchorGenerator
 from detectron2.modeling.meta_arch.dense_detector import DenseDetector
+from detectron2.structures import Boxes, Instances
 from detectron2.utils.events import EventStorage
-from tood_d2.config.options import TrainingOptions
-from tood_d2.engine.trainer import prepare_model
+from tood_d2 import optimize_for_inference
 
-from .comparing import Call, describe_error
 from .contenders import Contender
-from .inputs import (
-    STRIDES,
-    grid_anchors,
-    random_images,
-    random_instances,
-    random_logits,
-    random_predictions,
-)
+from .measuring import Call
+
+MIN_OBJECT = 8  # pixels
 
 
 class Point(NamedTuple):
@@ -42,45 +38,48 @@ Workload = Callable[[Point], Call]
 """Makes the call to measure at a point."""
 
 
-def inference(contender: Contender, device: torch.device, seed: int) -> Workload:
-    """From images on the device to detections. Without optimisation, other types are autocast."""
-    model = contender.build_inference_model(seed)
-    autocast = _autocast(contender, device, enabled=not contender.optimize)
+def inference(contender: Contender) -> Workload:
+    """From images to detections."""
+    if contender.is_onnx:
+        from tood_d2.export.onnx_detector import ONNXDetector
+
+        as_built, model = None, ONNXDetector(contender.path)
+    else:
+        as_built = model = contender.build_model()
+    if contender.optimize:
+        model = optimize_for_inference(as_built, contender.dtype, contender.compile)
 
     @torch.no_grad()
     def run(batch: list[dict]) -> list[dict]:
-        with autocast:
+        with contender.autocast():
             return model(batch)
 
     def make(point: Point) -> Call:
         if contender.compile:
             torch.compiler.reset()  # else the next size would be compiled for any size
-        batch = _batch(point, device, seed)
-        return Call(lambda: run(batch))
+        flops = as_built and point.batch * count_flops(as_built, *point.size)[""]
+        batch = _batch(point, contender.device)
+        return Call(lambda: run(batch), flops=flops)
 
     return make
 
 
-def training(contender: Contender, device: torch.device, seed: int) -> Workload:
+def training(contender: Contender) -> Workload:
     """One step: forward pass, losses, backward pass, update by SGD with momentum.
 
-    Memory format and compilation are those of the config. The learning rate is 0, which takes as
-    long, so that all steps find the same weights. A TOOD is in the phase of task alignment
-    learning, or in its initial phase if that is wanted.
+    The learning rate is 0, which takes as long, so that all steps find the same weights. A TOOD is
+    past its initial phase, unless that has no end.
     """
-    model = contender.build_model(seed).train()
-    prepare_model(model, TrainingOptions.from_config(contender.cfg))
-    if hasattr(model, "initial_phase_iters"):
-        model.initial_phase_iters = -1 if contender.initial_phase else 0
-    num_classes = getattr(model, "num_classes", 1)
+    model = contender.build_training_model()
+    model.initial_phase_iters = min(getattr(model, "initial_phase_iters", 0), 0)
     parameters = [x for x in model.parameters() if x.requires_grad]
     optimizer = torch.optim.SGD(parameters, lr=0.0, momentum=0.9, weight_decay=1e-4)
-    grad_scaler = torch.amp.GradScaler(device.type, enabled=contender.dtype == torch.float16)
-    autocast = _autocast(contender, device)
+    scales = contender.dtype == torch.float16
+    grad_scaler = torch.amp.GradScaler(contender.device.type, enabled=scales)
 
     def step(batch: list[dict]) -> None:
         try:
-            with EventStorage(), autocast:
+            with EventStorage(), contender.autocast():
                 loss = sum(model(batch).values())
             grad_scaler.scale(loss).backward()
             grad_scaler.step(optimizer)
@@ -89,69 +88,71 @@ def training(contender: Contender, device: torch.device, seed: int) -> Workload:
             optimizer.zero_grad()  # also for the memory of the contenders that follow
 
     def make(point: Point) -> Call:
-        batch = _batch(point, device, seed, num_classes)
+        batch = _batch(point, contender.device, getattr(model, "num_classes", 1))
         return Call(lambda: step(batch))
 
     return make
 
 
-def assignment(contender: Contender, device: torch.device, seed: int) -> Workload:
-    """The ground truth of one image to its anchors, by ``cfg.model.assigner``.
+def assignment(contender: Contender) -> Workload:
+    """The ground truth of one image to its anchors, by the model's assigner.
 
     Raises:
-        ValueError: if the config has none.
+        ValueError: if the model has none.
     """
-    num_classes = contender.num_classes
-    assigner = contender.build_part("model.assigner")
-    if assigner is None:
-        raise ValueError("the config has no model.assigner")
-    anchor_generator = contender.build_part("model.head.anchor_generator")
-    anchor_generator = anchor_generator or DefaultAnchorGenerator(
-        sizes=[[8 * stride] for stride in STRIDES],
-        aspect_ratios=[[1.0]],
-        strides=list(STRIDES),
-        offset=0.0,
-    )
+    model = contender.build_model()
+    if not hasattr(model, "assigner"):
+        raise ValueError(f"{type(model).__name__} has no assigner")
+    generator = model.head.anchor_generator.cpu()
 
     def make(point: Point) -> Call:
-        generator = torch.Generator().manual_seed(seed)
-        gt = random_instances(point.objects, point.size, num_classes, generator)
-        anchors = grid_anchors(anchor_generator, point.size)
-        pred_boxes = random_predictions(anchors, gt.gt_boxes, generator).to(device)
-        pred_scores = torch.rand(len(anchors), num_classes, generator=generator).to(device)
-        anchors, gt = anchors.to(device), gt.to(device)
-        return Call(lambda: assigner(pred_scores, pred_boxes, anchors, gt.gt_boxes, gt.gt_classes))
+        random = torch.Generator().manual_seed(0)
+        gt = random_instances(point.objects, point.size, model.num_classes, random)
+        shapes = [[math.ceil(x / stride) for x in point.size] for stride in generator.strides]
+        anchors = Boxes.cat(generator([torch.zeros(1, 1, *shape) for shape in shapes]))
+        inputs = (
+            torch.rand(len(anchors), model.num_classes, generator=random),
+            random_predictions(anchors, gt.gt_boxes, random),
+            anchors,
+            gt.gt_boxes,
+            gt.gt_classes,
+        )
+        inputs = [x.to(contender.device) for x in inputs]
+        return Call(lambda: model.assigner(*inputs))
 
     return make
 
 
-def postprocessing(contender: Contender, device: torch.device, seed: int) -> Workload:
+def postprocessing(contender: Contender) -> Workload:
     """From dense predictions of one image to detections.
 
-    Class logits are random, boxes (and centre-ness) what the untrained head predicts.
+    Class logits are random, as a trained detector's: one score in 300 is above 0.05. Boxes (and
+    centre-ness) are what the untrained head predicts.
 
     Raises:
         ValueError: if the model is not one of Detectron2's dense detectors.
     """
-    model = contender.build_inference_model(seed)
+    model = contender.build_model()
     if not isinstance(model, DenseDetector):
         raise ValueError(f"{type(model).__name__} is not a DenseDetector")
 
     @torch.no_grad()
     def make(point: Point) -> Call:
-        images = model.preprocess_image(_batch(point, device, seed))
+        images = model.preprocess_image(_batch(point, contender.device))
         features = model.backbone(images.tensor)
         features = [features[name] for name in model.head_in_features]
         pred_logits, *others = model.head(features)
-        generator = torch.Generator().manual_seed(seed)
-        pred_logits = [random_logits(x, generator) for x in pred_logits]
+        random = torch.Generator().manual_seed(0)
+        pred_logits = [
+            (1.5 * torch.randn(x.shape, generator=random) - 7).to(x) for x in pred_logits
+        ]
 
         def prepare() -> tuple[list[list[Tensor]]]:
             # Detectron2's detectors change them in place.
             return ([[x.clone() for x in levels] for levels in (pred_logits, *others)],)
 
         @torch.no_grad()
-        def run(predictions: list[list[Tensor]]):
+        def run(predictions: list[list[Tensor]]) -> list[Instances]:
             return model.forward_inference(images, features, predictions)
 
         return Call(run, prepare)
@@ -159,45 +160,50 @@ def postprocessing(contender: Contender, device: torch.device, seed: int) -> Wor
     return make
 
 
-WORKLOADS = {
-    "inference": inference,
-    "training": training,
-    "assignment": assignment,
-    "postprocessing": postprocessing,
-}
+WORKLOADS = {f.__name__: f for f in (inference, training, assignment, postprocessing)}
 
 
-def build_workloads(
-    command: str, contenders: list[Contender], device: torch.device, seed: int
-) -> dict[str, Workload]:
-    """The workloads of a benchmark by the contender's name.
+def random_instances(
+    num_objects: int, size: tuple[int, int], num_classes: int, random: torch.Generator
+) -> Instances:
+    """Ground truth anywhere in an image of (height, width).
 
-    Raises:
-        ValueError: if a contender is not fit for it, with its name.
+    Widths and heights are uniform in their logarithm, from 8 pixels to half the image's short
+    side.
     """
-    workloads = {}
-    for contender in contenders:
-        try:
-            workloads[contender.name] = WORKLOADS[command](contender, device, seed)
-        except Exception as error:  # the model may be anyone's
-            raise ValueError(f"{contender.name}: {describe_error(error)}") from error
-    return workloads
+    max_object = max(min(size) / 2, MIN_OBJECT)
+    numbers = torch.rand(4, num_objects, generator=random)
+    sides = MIN_OBJECT * (numbers[:2] * math.log(max_object / MIN_OBJECT)).exp()  # (2, M)
+    corners = numbers[2:] * (torch.tensor([[size[1]], [size[0]]]) - sides)
+    return Instances(
+        size,
+        gt_boxes=Boxes(torch.cat((corners, corners + sides)).T.contiguous()),
+        gt_classes=torch.randint(num_classes, (num_objects,), generator=random),
+    )
 
 
-def _batch(
-    point: Point, device: torch.device, seed: int, num_classes: int | None = None
-) -> list[dict]:
+def random_predictions(anchors: Boxes, gt_boxes: Boxes, random: torch.Generator) -> Boxes:
+    """(R,) boxes: anchors, with those that are inside the nearest object drawn towards it.
+
+    They go a random part of the way, so that some fit well and many badly, as a detector's do while
+    it learns.
+    """
+    centers = anchors.get_centers()
+    # In parts, for the memory of the distances.
+    nearest = [torch.cdist(x, gt_boxes.get_centers()).argmin(dim=1) for x in centers.split(4096)]
+    objects = gt_boxes.tensor[torch.cat(nearest)]
+    inside = ((centers > objects[:, :2]) & (centers < objects[:, 2:])).all(dim=1, keepdim=True)
+    progress = torch.rand(len(anchors), 1, generator=random) * inside
+    return Boxes(torch.lerp(anchors.tensor, objects, progress))
+
+
+def _batch(point: Point, device: torch.device, num_classes: int | None = None) -> list[dict]:
     """Input of a Detectron2 model on the device, with ground truth if ``num_classes`` is given."""
-    generator = torch.Generator().manual_seed(seed)
-    images = random_images(point.batch, point.size, generator).to(device)
-    batch = [{"image": image} for image in images]
-    if num_classes is not None:
-        for x in batch:
-            gt = random_instances(point.objects, point.size, num_classes, generator)
-            x["instances"] = gt.to(device)
+    random = torch.Generator().manual_seed(0)
+    shape = (point.batch, 3, *point.size)
+    images = torch.randint(256, shape, generator=random, dtype=torch.uint8)
+    batch = [{"image": image.to(device)} for image in images]
+    for sample in batch if num_classes else []:
+        gt = random_instances(point.objects, point.size, num_classes, random)
+        sample["instances"] = gt.to(device)
     return batch
-
-
-def _autocast(contender: Contender, device: torch.device, enabled: bool = True):
-    enabled = enabled and contender.dtype != torch.float32
-    return torch.autocast(device.type, contender.dtype if enabled else None, enabled=enabled)

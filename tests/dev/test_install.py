@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 UNREACHABLE = "https://127.0.0.1:9/none.git"
 
 pytestmark = pytest.mark.skipif(

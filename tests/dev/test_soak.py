@@ -4,16 +4,14 @@ import sys
 
 import pytest
 import torch
+from soak_kills import differences
+from soak_writes import FAILURES
 
 
 @pytest.fixture
-def tool(load_script):
-    return load_script("dev/soak.py")
-
-
-@pytest.fixture
-def run(tool, monkeypatch, capsys):
+def run(load_script, monkeypatch, capsys):
     """Runs the tool: exit status and the rows of its table."""
+    tool = load_script("dev/soak.py")
 
     def _run(*argv):
         num_threads = torch.get_num_threads()
@@ -27,8 +25,8 @@ def run(tool, monkeypatch, capsys):
     return _run
 
 
-def test_writes_that_fail_leave_a_checkpoint(run, tool):
-    status, table = run("writes", "--writes", 3 * len(tool.FAILURES))
+def test_writes_that_fail_leave_a_checkpoint(run):
+    status, table = run("writes", "--writes", 3 * len(FAILURES))
     assert status == 0
     counts = {" ".join(row[:-4]): [int(x) for x in row[-4:]] for row in table[2:]}
     killed = counts.pop("killed at a moment")
@@ -36,26 +34,26 @@ def test_writes_that_fail_leave_a_checkpoint(run, tool):
     counts.pop("all")
     lost = {"killed at a byte", "full disk", "read-only folder"}
     lost |= {"truncated afterwards", "a bit changed afterwards"}
-    assert lost < counts.keys() == tool.FAILURES.keys() - {"killed at a moment"}
+    assert lost < counts.keys() == FAILURES.keys() - {"killed at a moment"}
     for name, count in counts.items():
         assert count == ([3, 0, 3, 0] if name in lost else [3, 3, 0, 0]), name
 
 
-def test_damage_that_is_not_noticed_is_reported(run, tool, monkeypatch):
+def test_damage_that_is_not_noticed_is_reported(run, monkeypatch):
     monkeypatch.setattr("zipfile.ZipFile.testzip", lambda file: None)
-    status, table = run("writes", "--writes", len(tool.FAILURES))
+    status, table = run("writes", "--writes", len(FAILURES))
     assert status == 1
     wrong = {" ".join(row[:-4]): int(row[-1]) for row in table if row[-1].isdigit()}
     assert wrong["a bit changed afterwards"] == 1 and wrong["full disk"] == 0
 
 
-def test_differences(tool):
+def test_differences():
     one = {"a": torch.tensor([1.0]), "b": [1, {"c": "x"}], "d": 2}
     same = {"a": torch.tensor([1.0]), "b": [1, {"c": "x"}], "d": 2}
-    assert list(tool.differences(one, same)) == []
+    assert list(differences(one, same)) == []
     other = {"a": torch.tensor([2.0]), "b": [1, {"c": "y"}, 3], "e": 2}
     found = ["/a", "/b/1/c", "/b/2", "/d", "/e"]
-    assert sorted(tool.differences(one, other)) == found
+    assert sorted(differences(one, other)) == found
 
 
 @pytest.mark.slow
