@@ -104,7 +104,8 @@ class Case:
         return Command(["demo/demo.py", *config, *images, *arguments, "--opts", *opts])
 
     def tool(self, name: str, *arguments: object) -> Command:
-        return Command([f"tools/{name}.py", *map(str, arguments)])
+        folder = "tools" if (ROOT / "tools" / f"{name}.py").is_file() else "dev"
+        return Command([f"{folder}/{name}.py", *map(str, arguments)])
 
 
 @functools.cache
