@@ -7,9 +7,9 @@ from tood_d2.inference.video import VideoReader, video_writer
 def test_frames_are_read_as_they_were_written(tmp_path):
     path = str(tmp_path / "video.mp4")
     grey = (20, 120, 220)
-    with video_writer(path, (48, 64), 10.0) as writer:
+    with video_writer(path, (48, 64), 10.0) as write:
         for value in grey:
-            writer.write(np.full((48, 64, 3), value, np.uint8))
+            write(np.full((48, 64, 3), value, np.uint8))
     video = VideoReader(path)
     assert (video.size, video.rate, len(video)) == ((48, 64), 10.0, 3)
     assert [frame.mean() for frame in video] == pytest.approx(grey, abs=4)  # it is compressed

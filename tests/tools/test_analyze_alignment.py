@@ -193,13 +193,21 @@ class TestBadInput:
     def test_unknown_data(self, fails, trained):
         fails("nowhere.json", trained / "config.yaml", "dataset.test_json=nowhere.json")
         yaml = CONFIGS / "tood_R_50_FPN_1x.yaml"
-        fails("'nowhere' is not registered", yaml, "DATASETS.TEST", "('nowhere',)")
+        fails("no data set 'nowhere' is registered", yaml, "DATASETS.TEST", "('nowhere',)")
 
-    def test_model_that_is_not_dense(self, fails, shapes):
+    def test_model_that_is_not_dense(self, fails, shapes, tmp_path):
         json_file = f"{shapes}/val.json"
         register_coco_json(json_file, f"{shapes}/val")
+        options = {
+            "DATASETS.TEST": f"('{json_file}',)",
+            "MODEL.RESNETS.DEPTH": "18",
+            "MODEL.RESNETS.RES2_OUT_CHANNELS": "64",
+            "MODEL.WEIGHTS": f"{tmp_path}/rpn.pth",
+        }
+        opts = [x for option in options.items() for x in option]
         config = model_zoo.get_config_file("COCO-Detection/rpn_R_50_FPN_1x.yaml")
-        opts = ["DATASETS.TEST", f"('{json_file}',)", "DATALOADER.NUM_WORKERS", "0"]
+        model = load_run(config, opts).build_model()
+        torch.save({"model": model.state_dict()}, tmp_path / "rpn.pth")
         fails("ProposalNetwork", config, *opts)
 
     def test_file_in_place_of_the_output_folder(self, fails, trained, tmp_path):

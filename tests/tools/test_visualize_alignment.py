@@ -197,9 +197,13 @@ class TestBadInput:
         opts = [*opts, "DATASETS.TEST", f"('{renamed}',)"]
         fails("their classes", config, "--other-config-file", yaml, "--other-opts", *opts)
 
-    def test_model_that_is_not_dense(self, fails, retinanet):
+    def test_model_that_is_not_dense(self, fails, retinanet, tmp_path):
         _, opts = retinanet
+        opts = [*opts, "MODEL.RESNETS.DEPTH", "18", "MODEL.RESNETS.RES2_OUT_CHANNELS", "64"]
+        opts += ["MODEL.WEIGHTS", f"{tmp_path}/rpn.pth"]
         config = model_zoo.get_config_file("COCO-Detection/rpn_R_50_FPN_1x.yaml")
+        model = load_run(config, opts).build_model()
+        torch.save({"model": model.state_dict()}, tmp_path / "rpn.pth")
         fails("ProposalNetwork", config, "--opts", *opts)
 
     def test_internals_of_another_head(self, fails, retinanet):
