@@ -147,9 +147,9 @@ def test_frames_of_a_video_are_drawn(detect, shapes, tmp_path):
     frames = [cv2.imread(str(path)) for path in sorted((shapes / "val").iterdir())]
     height, width = frames[0].shape[:2]
     frames = [cv2.resize(x, (width, height)) for x in frames]
-    with video_writer(str(tmp_path / "shapes.mp4"), (height, width), 5.0) as writer:
+    with video_writer(str(tmp_path / "shapes.mp4"), (height, width), 5.0) as write:
         for frame in frames:
-            writer.write(frame)
+            write(frame)
     results = detect("--video-input", "shapes.mp4", "--output", "out", "--batch-size", 2)
     assert {x["image_id"] for x in results} == {f"shapes_{i:06d}" for i in range(3)}
     drawn = VideoReader(str(tmp_path / "out" / "shapes.mp4"))

@@ -133,14 +133,16 @@ def test_detections_are_those_of_the_model(kind, onnx_file, without_nms, model):
         )
 
 
-def test_predictor_resizes_and_turns_bgr_to_rgb(onnx_file):
+def test_predictor_resizes_and_detects_as_detectron2s_does(onnx_file):
     predictor = ONNXPredictor(str(onnx_file))
     image = np.random.default_rng(0).integers(0, 256, (60, 80, 3), dtype=np.uint8)
     sample = predictor.batched_input(image)
-    # Resized to 96 x 128, and BGR turned to RGB.
+    # Resized to 96 x 128 and RGB, as it is.
     assert sample["image"].shape == (3, 96, 128)
-    assert sample["image"][0].float().mean().item() == pytest.approx(image[..., 2].mean(), abs=1)
-    assert predictor(image).image_size == (60, 80)
+    assert sample["image"][0].float().mean().item() == pytest.approx(image[..., 0].mean(), abs=1)
+    (expected,) = predictor.detect([image])
+    found = predictor(image[..., ::-1])["instances"]  # BGR
+    assert found.image_size == (60, 80) and torch.equal(found.scores, expected.scores)
 
 
 def test_file_is_valid_and_holds_the_metadata(onnx_file, metadata):

@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
 import torch
 
+from detectron2.data.detection_utils import read_image
 from tood_d2.config import load_run, register_datasets
 from tood_d2.inference import DensePredictor, Predictor
 from tood_d2.inspection import ImageAnalysis
@@ -43,7 +43,7 @@ def predictor(run):
 
 @pytest.fixture(scope="module")
 def image(shapes):
-    return cv2.imread(str(shapes / "val" / "000001.png"))
+    return read_image(str(shapes / "val" / "000001.png"), format="RGB")
 
 
 def assert_equal(actual, expected):
@@ -57,7 +57,7 @@ class TestDensePredictor:
     def test_the_thresholds_of_the_config_give_what_the_predictor_detects(
         self, run, predictor, image
     ):
-        expected = Predictor(run)(image)
+        (expected,) = Predictor(run).detect([image])
         actual = predictor.select(predictor.predict(image))
         assert len(actual) > 10
         assert_equal(actual, expected)
@@ -66,7 +66,8 @@ class TestDensePredictor:
     def test_other_thresholds(self, run, predictor, image, score, nms):
         other = Predictor(run)
         other.model.test_score_thresh, other.model.test_nms_thresh = score, nms
-        assert_equal(predictor.select(predictor.predict(image), score, nms), other(image))
+        (expected,) = other.detect([image])
+        assert_equal(predictor.select(predictor.predict(image), score, nms), expected)
 
     def test_classes(self, predictor, image):
         predictions = predictor.predict(image)
@@ -100,7 +101,7 @@ class TestDensePredictor:
 
     def test_network_image_is_rgb(self, predictor):
         blue = np.zeros((96, 96, 3), np.uint8)
-        blue[..., 0] = 255
+        blue[..., 2] = 255
         image = predictor.network_image(predictor.predict(blue))
         assert image[5, 5].tolist() == [0, 0, 255]
 
@@ -115,7 +116,7 @@ class TestImageAnalysis:
         return ImageAnalysis(predictor, image)
 
     def test_detections(self, analysis, predictor, image):
-        assert_equal(analysis.detections(), predictor(image))
+        assert_equal(analysis.detections(), *predictor.detect([image]))
         results = analysis.results(analysis.detections(0.3), "000001.png")
         assert len(results) == len(analysis.detections(0.3)) > 0
         assert {x["image_id"] for x in results} == {1}

@@ -28,22 +28,22 @@ def runs(tmp_path):
     return tmp_path
 
 
-def test_find(runs):
+def test_models_with_config_and_weights_are_found(runs):
     models = find_trained_models(runs)
     assert list(models) == ["a/c=1, d/model_best.pth", "b/model_final.pth", "b/model_best.pth"]
     assert models["b/model_best.pth"] == (f"{runs}/b/config.yaml", f"{runs}/b/model_best.pth")
 
 
-def test_the_folder_itself(runs):
+def test_models_of_the_folder_itself_are_found(runs):
     assert list(find_trained_models(runs / "b")) == ["model_final.pth", "model_best.pth"]
 
 
-def test_none(runs):
+def test_folders_without_models_have_none(runs):
     assert find_trained_models(runs / "no_weights") == {}
     assert find_trained_models(runs / "nowhere") == {}
 
 
-def test_weights_of_both_kinds_of_config(runs):
+def test_run_of_either_kind_has_the_weights_that_were_found(runs):
     """Under a path that overrides in words would misunderstand."""
     model = find_trained_models(runs)["a/c=1, d/model_best.pth"]
     Path(model.config_file).write_text(f"_BASE_: {CONFIGS}/tood_R_50_FPN_1x.yaml\n")

@@ -7,16 +7,16 @@ from tood_d2.inference.video import VideoReader, video_writer
 def test_frames_are_read_as_they_were_written(tmp_path):
     path = str(tmp_path / "video.mp4")
     grey = (20, 120, 220)
-    with video_writer(path, (48, 64), 10.0) as writer:
+    with video_writer(path, (48, 64), 10.0) as write:
         for value in grey:
-            writer.write(np.full((48, 64, 3), value, np.uint8))
+            write(np.full((48, 64, 3), value, np.uint8))
     video = VideoReader(path)
     assert (video.size, video.rate, len(video)) == ((48, 64), 10.0, 3)
     assert [frame.mean() for frame in video] == pytest.approx(grey, abs=4)  # it is compressed
 
 
 @pytest.mark.parametrize("content", [None, b"", b"no video"])
-def test_what_is_no_video(tmp_path, content):
+def test_files_that_are_no_video_are_refused(tmp_path, content):
     path = tmp_path / "video.mp4"
     if content is not None:
         path.write_bytes(content)
@@ -24,12 +24,12 @@ def test_what_is_no_video(tmp_path, content):
         VideoReader(str(path))
 
 
-def test_a_camera_that_is_not_there():
+def test_missing_cameras_are_refused():
     with pytest.raises(OSError, match="99: no camera"):
         VideoReader(99)
 
 
-def test_a_video_that_cannot_be_written(tmp_path):
+def test_paths_that_cannot_be_written_are_refused(tmp_path):
     path = str(tmp_path / "no" / "video.mp4")
     with pytest.raises(OSError, match="cannot be written"), video_writer(path, (48, 64), 10.0):
         pass

@@ -71,7 +71,7 @@ class TestRankCorrelation:
         assert rank_correlation(x, y) == pytest.approx(1.5 / math.sqrt(3))
 
     @pytest.mark.parametrize("x", [[], [0.5], [0.5, 0.5, 0.5]])
-    def test_none(self, x):
+    def test_values_without_variation_have_no_correlation(self, x):
         y = torch.arange(len(x))
         assert math.isnan(rank_correlation(torch.tensor(x), y))
         assert math.isnan(rank_correlation(y, torch.tensor(x)))

@@ -33,10 +33,10 @@ class TestBestAnchors:
     scores = as_map([0.9, 0.2, 0.8], [0.3, 0.1, 0.4])
     ious = as_map([0.1, 0.2, 0.5], [0.6, 0.9, 0.7])
 
-    def test_all_count(self):
+    def test_best_of_all_anchors(self):
         assert best_anchors(self.scores, self.ious, self.scores >= 0) == (0, 4)
 
-    def test_some_count(self):
+    def test_best_of_some_candidates(self):
         candidates = as_map([0, 1, 1], [1, 0, 0]).bool()
         assert best_anchors(self.scores, self.ious, candidates) == (2, 3)
 
@@ -44,7 +44,7 @@ class TestBestAnchors:
         zeros = torch.zeros(2, 3, 1)
         assert best_anchors(zeros, zeros, as_map([0, 0, 0], [0, 1, 1]).bool()) == (4, 4)
 
-    def test_none_counts(self):
+    def test_without_candidates_there_is_no_best(self):
         assert best_anchors(self.scores, self.ious, self.scores < 0) is None
 
     def test_one_cell(self):
@@ -64,7 +64,7 @@ class TestChooseLevel:
     @pytest.mark.parametrize(
         "anchors, level", [(range(8), 1), ([0, 5, 7], 0), ([4, 7], 1), ([5], 0), ([6], 1), ([], 0)]
     )
-    def test(self, anchors, level):
+    def test_level_of_the_best_candidate(self, anchors, level):
         candidates = torch.zeros(8, dtype=torch.bool)
         candidates[list(anchors)] = True
         assert choose_level(self.scores, candidates, LEVEL_SIZES) == level
@@ -155,7 +155,7 @@ class TestViewObject:
         assert (result.level, result.best) == (0, None)
         draw(result)
 
-    def test_nothing_overlaps(self, view):
+    def test_without_overlap_there_is_no_best(self, view):
         result = view([OBJECT], [0.5] * NUM_ANCHORS, [FAR] * NUM_ANCHORS)
         assert (result.level, result.best) == (0, None)
         draw(result)

@@ -73,7 +73,7 @@ class TestLevelMaps:
         assert (maps(0, [1]).classes == 1).all()
         torch.testing.assert_close(maps(0, []).scores, maps(0, [0, 1]).scores)
 
-    def test_without_internals(self, maps):
+    def test_without_internals_there_is_no_alignment(self, maps):
         assert maps(0, internals=None).alignment is maps(0, internals=None).offsets is None
 
     def test_several_anchors_per_location(self):
@@ -93,11 +93,11 @@ class TestViewLocation:
         ("point", "cell"),
         [((0, 0), (0, 0)), ((11.9, 4.1), (1, 1)), ((12.1, 3.9), (0, 2)), ((99, 99), (1, 2))],
     )
-    def test_the_nearest(self, maps, point, cell):
+    def test_nearest_location_is_viewed(self, maps, point, cell):
         location = view_location(maps(0), *point)
         assert (location.row, location.column) == cell
 
-    def test_what_is_there(self, maps):
+    def test_view_has_score_class_box_and_where_its_sides_are_read(self, maps):
         location = view_location(maps(0), 9, 1)
         assert location.center.tolist() == [8, 0]
         assert location.score == pytest.approx(0.7) and location.cls == 1
@@ -106,13 +106,13 @@ class TestViewLocation:
         # A cell of 8 pixels to the left, above, to the right and below.
         assert location.sampled.tolist() == [[0, 0], [8, -8], [16, 0], [8, 8]]
 
-    def test_without_internals(self, maps):
+    def test_without_internals_there_is_no_alignment(self, maps):
         location = view_location(maps(1, internals=None), 0, 0)
         assert location.alignment is location.sampled is None
 
 
 class TestDrawing:
-    def test_sizes(self, maps):
+    def test_pictures_are_640_pixels_wide(self, maps):
         # 24 pixels become 640, 16 become 427.
         assert picture_scale(IMAGE_SIZE) == pytest.approx(26.67, abs=0.01)
         location = view_location(maps(0), 8, 0)
@@ -130,7 +130,7 @@ class TestDrawing:
         assert (picture[50, 113] == bright).all() and (picture[50, 100] == dark).all()
         assert (picture[350] == 128).all()  # below y = 12, there is no location
 
-    def test_location(self, maps):
+    def test_box_is_red_and_where_its_right_side_is_read_orange(self, maps):
         plain = draw_location(IMAGE, None)
         assert (plain == 128).all()
         marked = draw_location(IMAGE, view_location(maps(0), 8, 8))

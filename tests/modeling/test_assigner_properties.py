@@ -242,14 +242,14 @@ def similarities(draw):
 
 @both_kinds
 @given(problem=problems(), transform=similarities())
-def test_similar_images(kind, problem, transform):
+def test_moved_mirrored_and_scaled_images_are_assigned_alike(kind, problem, transform):
     transformed = assign(kind, problem.map_boxes(transform))
     assert_same(transformed, assign(kind, problem))
 
 
 @both_kinds
 @given(problem=problems(unit=1 / 16), seed=seeds)
-def test_order_of_objects(kind, problem, seed):
+def test_order_of_objects_has_no_influence(kind, problem, seed):
     assume(in_general_position(kind, problem))
     order = shuffled(len(problem.gt_boxes), seed)
     matched_idxs, alignment = assign(kind, problem.of_objects(order))
@@ -258,7 +258,7 @@ def test_order_of_objects(kind, problem, seed):
 
 @both_kinds
 @given(problem=problems(unit=1 / 16), seed=seeds)
-def test_order_of_anchors(kind, problem, seed):
+def test_order_of_anchors_has_no_influence(kind, problem, seed):
     """Under ATSS that of the anchors of a level, and that of the levels."""
     assume(in_general_position(kind, problem))
     if kind == "atss":
@@ -275,7 +275,7 @@ def test_order_of_anchors(kind, problem, seed):
 
 @both_kinds
 @given(problem=problems(), rows=st.integers(1, 5), spare=st.integers(0, 7))
-def test_block_size(kind, problem, rows, spare):
+def test_block_size_has_no_influence(kind, problem, rows, spare):
     """Blocks of one to five of six objects, or less than one."""
     expected = assign(kind, problem)
     for pairs in (rows * len(problem.anchors) + spare, 0):
@@ -284,7 +284,7 @@ def test_block_size(kind, problem, rows, spare):
 
 
 @given(problem=problems(), seed=seeds)
-def test_names_of_the_classes(problem, seed):
+def test_names_of_the_classes_have_no_influence(problem, seed):
     """Nor have they an order, nor matter scores for the classes of no object."""
     num_classes = problem.pred_scores.shape[1]
     names = shuffled(num_classes + 1, seed)
@@ -299,7 +299,7 @@ def test_names_of_the_classes(problem, seed):
     problem=problems(objects=(1, 6), anchors=(1, 20)),
     dtype=st.sampled_from([torch.float16, torch.bfloat16, torch.float64]),
 )
-def test_type_of_the_scores(problem, dtype):
+def test_only_the_rounding_of_the_scores_matters(problem, dtype):
     """Only the rounding of the scores matters, not the type that they then have."""
     scores = problem.pred_scores.to(dtype)
     result = assign("task_aligned", problem._replace(pred_scores=scores))
@@ -309,7 +309,7 @@ def test_type_of_the_scores(problem, dtype):
 
 
 @given(problem=problems(unit=1 / 16), seed=seeds)
-def test_invalid_anchors_of_atss(problem, seed):
+def test_atss_ignores_invalid_anchors(problem, seed):
     """The others are matched as if there were no invalid ones."""
     valid = torch.rand(len(problem.anchors), generator=torch.Generator().manual_seed(seed)) < 0.7
     kept = problem.of_anchors(valid)
@@ -326,7 +326,7 @@ def test_invalid_anchors_of_atss(problem, seed):
 
 @both_kinds
 @given(problem=problems(), seed=seeds)
-def test_repeated_objects(kind, problem, seed):
+def test_first_of_equal_objects_gets_the_anchors(kind, problem, seed):
     """Of equal ones, the first gets what a single one would get."""
     generator = torch.Generator().manual_seed(seed)
     counts = torch.randint(1, 4, (len(problem.gt_boxes),), generator=generator)
@@ -339,7 +339,7 @@ def test_repeated_objects(kind, problem, seed):
 
 @both_kinds
 @given(problem=problems(objects=(1, 1)), other_class=st.integers(0, 3))
-def test_two_classes_of_one_box(kind, problem, other_class):
+def test_second_class_of_a_box_gets_what_the_first_leaves(kind, problem, other_class):
     """The second gets what it would get alone and the first would not."""
     other_class %= problem.pred_scores.shape[1]
     classes = torch.tensor([problem.gt_classes.item(), other_class])
@@ -351,7 +351,7 @@ def test_two_classes_of_one_box(kind, problem, other_class):
 
 @both_kinds
 @given(problem=problems(unit=1 / 16))
-def test_conflicts(kind, problem):
+def test_conflicts_are_won_by_the_object_with_priority(kind, problem):
     """An object loses only what another one would get, too, and has priority for.
 
     The normalised metric counts what each object has in the end.
@@ -383,7 +383,7 @@ def test_conflicts(kind, problem):
 
 @both_kinds
 @given(problem=problems(), other=problems(objects=(1, 1)), where=st.integers(0, 6))
-def test_object_far_from_all_anchors(kind, problem, other, where):
+def test_object_far_from_all_anchors_gets_nothing(kind, problem, other, where):
     """It gets nothing and takes nothing, wherever it is in the list."""
     where = min(where, len(problem.gt_boxes))
     boxes, classes = problem.gt_boxes, problem.gt_classes
@@ -402,7 +402,7 @@ small_scenes = problems(anchors=(1, 12), levels=(2, 2), classes=(3, 3), unit=1 /
 
 @both_kinds
 @given(left=small_scenes, right=small_scenes)
-def test_two_scenes_in_one_image(kind, left, right):
+def test_distant_scenes_are_assigned_as_if_alone(kind, left, right):
     """Far from each other, they are assigned as if they were alone."""
     topk = left.topk
     if kind == "atss":  # else there are far anchors among the nearest of a level
@@ -431,7 +431,7 @@ def test_two_scenes_in_one_image(kind, left, right):
 
 
 @given(problem=problems(objects=(1, 1), unit=1 / 16))
-def test_task_aligned_positives(problem):
+def test_task_aligned_positives_have_the_largest_metrics_inside(problem):
     """Those inside with t > 0 for which less than topk anchors, anywhere, have a larger t."""
     assume(in_general_position("task_aligned", problem))
     (metric,), (inside,) = task_aligned_metric(problem), pairs_inside(problem)
@@ -442,7 +442,7 @@ def test_task_aligned_positives(problem):
 
 
 @given(problem=problems(objects=(1, 1), unit=1 / 16))
-def test_atss_positives(problem):
+def test_atss_positives_are_near_and_reach_the_threshold(problem):
     """Those near and inside that reach the threshold: less than half, unless there is one."""
     assume(in_general_position("atss", problem))
     near, inside = atss_near(problem), pairs_inside(problem) > 0.01
@@ -458,7 +458,7 @@ def test_atss_positives(problem):
 
 
 @given(problem=problems(unit=1 / 16))
-def test_more_candidates(problem):
+def test_more_candidates_keep_all_positives(problem):
     """Task alignment has a positive anchor remain one and adds at most one for each object."""
     assume(in_general_position("task_aligned", problem))
     larger = problem._replace(topk=problem.topk + 1)
@@ -469,7 +469,7 @@ def test_more_candidates(problem):
 
 @both_kinds
 @given(distance=st.floats(-0.02, 0.03), side=st.integers(0, 3))
-def test_centers_near_a_side(kind, distance, side):
+def test_centers_count_as_inside_from_a_hundredth_pixel_on(kind, distance, side):
     """The prediction is perfect, the anchor's centre so far inside from that side."""
     assume(abs(distance - 0.01) > 1e-5)
     center = torch.tensor([4.0, 4.0])
@@ -550,7 +550,7 @@ def extreme_problems(draw):
 
 @both_kinds
 @given(problem=st.one_of(problems(), extreme_problems()))
-def test_well_formed(kind, problem):
+def test_assignments_are_well_formed(kind, problem):
     result = assign(kind, problem)
     assert_well_formed(kind, problem, result)
     assert_targets_fit(problem, *result)

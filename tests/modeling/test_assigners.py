@@ -387,7 +387,7 @@ class TestDenseReference:
         assert (matched_idxs[~valid] == -1).all()
 
 
-def test_results_stay_as_they_are():
+def test_results_are_not_overwritten_by_later_calls():
     """The memory of an assignment is not that of the next one."""
     first = dense_problem(7)
     _, _, anchors, gt_boxes, _ = first

@@ -8,7 +8,6 @@ import torch
 from torch import nn
 
 from detectron2.structures import Boxes, Instances
-from detectron2.utils.events import EventStorage
 from tood_d2.modeling.deform_conv import ModulatedDeformConv2d
 from tood_d2.modeling.losses import aligned_logits, task_aligned_focal_loss
 
@@ -50,8 +49,7 @@ def model(tiny_tood, request):
 
 
 def step(model, batch, iteration):
-    with EventStorage(iteration):
-        losses = model(batch)
+    losses = model(batch, iteration)
     sum(losses.values()).backward()
     return {name: loss.item() for name, loss in losses.items()}
 

@@ -87,7 +87,7 @@ class TestTaskAlignedFocalLoss:
         np.testing.assert_allclose(grad.numpy()[smooth], expected[smooth], rtol=1e-3, atol=1e-5)
 
     @given(elements(), gammas)
-    def test_finite(self, pair, gamma):
+    def test_loss_and_gradient_are_finite(self, pair, gamma):
         logits, targets = pair
         loss, grad = value_and_grad(
             lambda x: task_aligned_focal_loss(x, targets, gamma).reshape(1), logits
@@ -101,7 +101,7 @@ class TestTaskAlignedFocalLoss:
         assert (grad * error >= 0).all()
 
     @given(elements(), gammas)
-    def test_least_value(self, pair, gamma):
+    def test_loss_is_least_where_scores_are_the_targets(self, pair, gamma):
         """0 if all p = y; otherwise by Pinsker's inequality BCE >= 2 (y - p)^2."""
         logits, targets = pair
         error = (logits.double().sigmoid() - targets).abs()
@@ -126,7 +126,7 @@ class TestTaskAlignedFocalLoss:
             assert losses[0] < losses[1] or len(targets) == 0
 
     @given(elements(), gammas)
-    def test_either_class(self, pair, gamma):
+    def test_complements_cost_the_same(self, pair, gamma):
         """To find an object and to find none is the same problem with other signs."""
         logits, targets = pair
         targets = (targets * 64).round() / 64  # 1 - y is exact
@@ -143,7 +143,7 @@ class TestTaskAlignedFocalLoss:
         torch.testing.assert_close(actual, expected, rtol=1e-4, atol=1e-5)
 
     @given(elements(), elements(), gammas, seeds)
-    def test_sum(self, first, second, gamma, seed):
+    def test_loss_is_the_sum_over_elements(self, first, second, gamma, seed):
         """Over all elements, in any order and shape."""
         parts = [task_aligned_focal_loss(*x, gamma).item() for x in (first, second)]
         pair = [torch.cat(x) for x in zip(first, second, strict=True)]
@@ -157,7 +157,7 @@ class TestTaskAlignedFocalLoss:
         assert (nothing.item(), grad.shape) == (0, (0, 3))
 
     @given(elements(), gammas, st.sampled_from([torch.float16, torch.bfloat16]))
-    def test_type_of_the_logits(self, pair, gamma, dtype):
+    def test_half_precision_is_computed_in_float32(self, pair, gamma, dtype):
         logits = pair[0].to(dtype)
         loss = task_aligned_focal_loss(logits, pair[1], gamma)
         assert loss.dtype == torch.float32
@@ -185,7 +185,7 @@ class TestAlignedLogits:
         np.testing.assert_allclose(actual, expected, rtol=1e-5, atol=1e-5)
 
     @given(logit_pairs())
-    def test_a_mean(self, problem):
+    def test_lies_between_the_two_logits(self, problem):
         """Between the two, the same in both orders; of equal ones it is that one."""
         a, b, _ = problem
         z, rounding = aligned_logits(a, b), 1e-6 * (1 + a.abs() + b.abs())
@@ -280,7 +280,7 @@ COORDINATES = torch.tensor([0, 1e-20, 1e-6, 1e-3, 1, 8, 64, 64.5, 1333, 1e6, -1,
 
 class TestGiouLoss:
     @given(box_pairs())
-    def test_bounds(self, pair):
+    def test_loss_is_from_0_to_2(self, pair):
         """0 for equal boxes only, less than 2, at least 1 without an overlap."""
         loss = giou_loss(*pair)
         equal = (pair[0] == pair[1]).all(dim=1)
@@ -306,7 +306,7 @@ class TestGiouLoss:
         assert giou_loss(*boxes.float()).item() == pytest.approx(expected, abs=1e-6)
 
     @given(box_pairs(), similarities(), seeds)
-    def test_no_influence(self, pair, transform, seed):
+    def test_order_place_and_size_have_no_influence(self, pair, transform, seed):
         """Which box is the first, where and how large they are, and the other pairs."""
         loss = giou_loss(*pair)
         assert torch.equal(giou_loss(*reversed(pair)), loss)
@@ -343,7 +343,7 @@ class TestGiouLoss:
         torch.testing.assert_close((points * slopes).sum(dim=1), zero, rtol=0, atol=1e-4)
 
     @given(seeds, numbers, st.booleans())
-    def test_extremes(self, seed, number, crossed):
+    def test_any_predictions_have_finite_losses(self, seed, number, crossed):
         """Any predictions, crossed ones, too, against any boxes."""
         corners = choose(COORDINATES, 2, number, 2, 2, generator=generator_of(seed))
         ordered = corners.sort(dim=2).values
@@ -378,7 +378,7 @@ class TestCenterness:
             assert (value == 1) == ((x, y) == ((x1 + x2) / 2, (y1 + y2) / 2))
 
     @given(points_in_boxes(), similarities())
-    def test_no_influence(self, problem, transform):
+    def test_place_and_size_have_no_influence(self, problem, transform):
         assert torch.equal(centerness(*map(transform, problem)), centerness(*problem))
 
     @given(points_in_boxes(), st.floats(0.1, 0.9))
@@ -446,7 +446,9 @@ class TestLossesOfABatch:
         assert expected == as_floats(losses)
 
     @given(batch=batches(limit=100), initial_phase=st.booleans(), seed=seeds)
-    def test_no_influence(self, model, batch, initial_phase, seed):
+    def test_order_and_repetition_of_images_have_no_influence(
+        self, model, batch, initial_phase, seed
+    ):
         """Nor the images' order nor, with objects, whether each is there twice."""
         anchors, *tensors, targets = batch
         order = torch.randperm(len(tensors[0]), generator=generator_of(seed))
@@ -458,7 +460,7 @@ class TestLossesOfABatch:
         assert [x.item() for x in losses.values()] == as_floats(expected)
 
     @given(batch=batches(), initial_phase=st.booleans())
-    def test_finite(self, model, batch, initial_phase):
+    def test_losses_and_gradients_are_finite(self, model, batch, initial_phase):
         """Box predictions of background have no gradient, those of objects have one."""
         anchors, logits, boxes, targets = batch
 

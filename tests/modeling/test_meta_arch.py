@@ -39,8 +39,7 @@ def example(height, width, boxes=(), classes=()):
 
 def step(model, batch, iteration):
     """One forward and backward pass."""
-    with EventStorage(iteration):
-        losses = model(batch)
+    losses = model(batch, iteration)
     sum(losses.values()).backward()
     return losses
 
@@ -55,7 +54,7 @@ def assert_all_gradients(model):
 class TestTraining:
     @both_phases
     @pytest.mark.parametrize("anchor_type", ["anchor_free", "anchor_based"])
-    def test_step(self, tiny_tood, anchor_type, iteration):
+    def test_every_parameter_has_a_gradient(self, tiny_tood, anchor_type, iteration):
         model = tiny_tood(head={"anchor_type": anchor_type, "num_deform_convs": 1})
         batch = [
             example(64, 96, [[5, 5, 40, 50], [50, 10, 90, 60], [8, 8, 30, 30]], [0, 1, 2]),
@@ -103,7 +102,7 @@ class TestTraining:
         assert_all_gradients(model)
 
     @both_phases
-    def test_tiny_object(self, tiny_tood, iteration):
+    def test_object_without_a_center_inside_has_no_box_loss(self, tiny_tood, iteration):
         model = tiny_tood()
         # No centre can lie in it.
         losses = step(model, [example(64, 64, [[8, 8, 8.01, 8.01]], [1])], iteration)
@@ -112,7 +111,7 @@ class TestTraining:
         assert_all_gradients(model)
 
     @both_phases
-    def test_autocast(self, tiny_tood, iteration):
+    def test_losses_under_autocast_are_float32(self, tiny_tood, iteration):
         # No maps of one cell: oneDNN's bfloat16 gradient of a strided convolution on them is
         # partly uninitialised memory.
         model = tiny_tood(strides=(8, 16))
@@ -141,7 +140,9 @@ class TestWithoutValues:
 
     @both_phases
     @pytest.mark.parametrize("head", ["anchor_free", "anchor_based", "parallel"])
-    def test_step(self, tiny_tood, anchor_generator, monkeypatch, head, iteration):
+    def test_training_needs_no_values(
+        self, tiny_tood, anchor_generator, monkeypatch, head, iteration
+    ):
         strides = (8, 16)
         if head == "parallel":
             model = tiny_tood(strides=strides)
@@ -204,7 +205,7 @@ class TestLabelAnchors:
         return tiny_tood(strides=(8, 16))
 
     @pytest.mark.parametrize("initial_phase", [True, False])
-    def test_padding(self, model, initial_phase):
+    def test_padding_is_matched_to_nothing(self, model, initial_phase):
         """20 x 30 pixels in a batch of 64 x 64 count as 32 x 32."""
         anchors = model.head.anchor_generator([torch.zeros(1, 1, 8, 8), torch.zeros(1, 1, 4, 4)])
         x, y = Boxes.cat(anchors).get_centers().unbind(dim=1)
@@ -254,7 +255,7 @@ class TestLabelAnchors:
         torch.testing.assert_close(targets.alignment[0], torch.tensor(expected))
         assert targets.num_unmatched.tolist() == [1]  # the first box, outside of the image
 
-    def test_metrics(self, tiny_tood):
+    def test_metrics_count_positives_and_unmatched_objects(self, tiny_tood):
         """An object of 64 pixels, one too small for any anchor, and an image without objects."""
         model = tiny_tood(strides=(8, 16))
         assert model.assignment_metrics == {}
@@ -330,7 +331,7 @@ class TestLosses:
         assert losses["loss_cls"] == pytest.approx(1 / 2 * LOG2 / 2)
 
     @pytest.mark.parametrize("initial_phase", [True, False])
-    def test_nothing_matched(self, tiny_tood, initial_phase):
+    def test_without_matches_only_classification_costs(self, tiny_tood, initial_phase):
         targets = Targets(
             labels=torch.full((1, 3), 2),
             boxes=torch.zeros(1, 3, 4),
@@ -352,7 +353,7 @@ class TestInference:
         return tiny_tood(test_score_thresh=0.001).eval()
 
     @torch.no_grad()
-    def test_sizes(self, model):
+    def test_boxes_are_in_the_size_that_the_input_asks_for(self, model):
         """Boxes in the input image are given back in the size that the input asks for."""
         image = example(50, 70)["image"]
         (original,) = model([{"image": image}])
@@ -376,7 +377,7 @@ class TestInference:
 
     @pytest.mark.parametrize("value", [math.inf, -math.inf, math.nan])
     @torch.no_grad()
-    def test_images_that_are_not_finite(self, model, value):
+    def test_images_that_are_not_finite_give_finite_detections(self, model, value):
         image = torch.full((3, 64, 64), value)
         partly = torch.rand(3, 64, 64)
         partly[:, :8, :8] = value
@@ -386,13 +387,13 @@ class TestInference:
             assert instances.scores.isfinite().all()
 
     @torch.no_grad()
-    def test_no_detection(self, tiny_tood):
+    def test_low_scores_give_no_detection(self, tiny_tood):
         (result,) = tiny_tood().eval()([{"image": torch.zeros(3, 32, 32)}])
         assert result["instances"].pred_boxes.tensor.shape == (0, 4)
         assert len(result["instances"].scores) == len(result["instances"].pred_classes) == 0
 
 
 @pytest.mark.parametrize("gamma", [-1.0, 0.5, float("nan")])
-def test_exponents_with_infinite_gradients(tiny_tood, gamma):
+def test_exponents_with_infinite_gradients_are_refused(tiny_tood, gamma):
     with pytest.raises(ValueError, match=f"FOCAL_LOSS_GAMMA.*not {gamma}"):
         tiny_tood(focal_loss_gamma=gamma)

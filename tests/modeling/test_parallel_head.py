@@ -3,7 +3,6 @@ import torch
 import torch.nn.functional as F
 
 from detectron2.structures import Boxes, Instances
-from detectron2.utils.events import EventStorage
 from tood_d2.modeling import ParallelHead
 from tood_d2.modeling.losses import centerness
 from tood_d2.modeling.meta_arch import ALWAYS
@@ -80,15 +79,14 @@ def test_shapes_and_initial_scores(build_head, anchor_type):
 
 def test_atss_losses(build_atss):
     model = build_atss()
-    with EventStorage(10**6):
-        losses = model(inputs())
+    losses = model(inputs(), iteration=10**6)
     assert losses.keys() == {"loss_cls", "loss_box_reg", "loss_centerness"}
     sum(losses.values()).backward()
     for name, parameter in model.named_parameters():
         assert parameter.grad is not None and parameter.grad.isfinite().all(), name
 
 
-def test_centerness_loss(build_atss):
+def test_centerness_loss_is_the_mean_over_positives(build_atss):
     """The mean cross entropy over the positive anchors, computed one by one."""
     model = build_atss()
     batch = inputs()
@@ -112,12 +110,11 @@ def test_centerness_loss(build_atss):
     torch.testing.assert_close(losses["loss_centerness"], torch.stack(expected).mean())
 
 
-def test_no_objects(build_atss):
+def test_images_without_objects_have_no_centerness_loss(build_atss):
     model = build_atss()
     batch = inputs()
     batch[0]["instances"] = batch[0]["instances"][[]]
-    with EventStorage():
-        losses = model(batch)
+    losses = model(batch, iteration=0)
     assert losses["loss_centerness"] == 0 and losses["loss_box_reg"] == 0
     sum(losses.values()).backward()
 

@@ -6,12 +6,12 @@ from pathlib import Path
 import cv2
 import pytest
 import torch
-from script_runs import Command, run
+from script_runs import Command
+from script_runs import run as run_script
 
 from detectron2 import model_zoo
 from detectron2.config import LazyConfig
-from tood_d2.config import build_model, load_config
-from tood_d2.config.datasets import register_datasets
+from tood_d2.config import load_run, register_datasets
 from tood_d2.data import register_coco_json
 from tood_d2.inference import Predictor
 
@@ -24,15 +24,15 @@ def analyze(tmp_path):
 
     def _analyze(config, *opts):
         argv = ["tools/analyze_alignment.py", "--config-file", str(config), "--output", "results"]
-        return run(Command([*argv, "--opts", *opts]), tmp_path)
+        return run_script(Command([*argv, "--opts", *opts]), tmp_path)
 
     return _analyze
 
 
-def save_weights(cfg, path):
+def save_weights(run, path):
     """Weights of a model that detects large boxes everywhere."""
     torch.manual_seed(0)
-    model = build_model(cfg)
+    model = run.build_model()
     for name, parameter in model.head.named_parameters():
         if name in ("cls_logits.bias", "cls_alignment.2.bias"):
             torch.nn.init.zeros_(parameter)
@@ -46,12 +46,10 @@ def trained(tiny_overrides, tmp_path_factory):
     """Folder of a TOOD's config.yaml and model.pth."""
     folder = tmp_path_factory.mktemp("model")
     # NMS that suppresses almost nothing, for redundant detections.
-    cfg = load_config(
-        str(CONFIGS / "tood_R_18_FPN_small.py"), [*tiny_overrides, "model.test_nms_thresh=0.95"]
-    )
-    register_datasets(cfg)
-    save_weights(cfg, folder / "model.pth")
-    LazyConfig.save(cfg, str(folder / "config.yaml"))
+    overrides = [*tiny_overrides, "model.test_nms_thresh=0.95"]
+    run = register_datasets(load_run(str(CONFIGS / "tood_R_18_FPN_small.py"), overrides))
+    save_weights(run, folder / "model.pth")
+    LazyConfig.save(run.cfg, str(folder / "config.yaml"))
     return folder
 
 
@@ -80,9 +78,8 @@ def iou(a, b):
 
 def count_detections(trained, shapes):
     """Correct, redundant and erroneous detections of a predictor, in pixels of the images."""
-    predictor = Predictor(
-        load_config(str(trained / "config.yaml"), [f"train.init_checkpoint={trained}/model.pth"])
-    )
+    run = load_run(str(trained / "config.yaml"), weights=f"{trained}/model.pth")
+    predictor = Predictor(run)
     content = json.loads((shapes / "val.json").read_text())
     ids = sorted(category["id"] for category in content["categories"])
     correct = redundant = error = 0
@@ -93,7 +90,7 @@ def count_detections(trained, shapes):
                 x1, y1, width, height = x["bbox"]
                 objects.append((ids.index(x["category_id"]), (x1, y1, x1 + width, y1 + height)))
         found = set()
-        instances = predictor(cv2.imread(str(shapes / "val" / image["file_name"])))
+        instances = predictor(cv2.imread(str(shapes / "val" / image["file_name"])))["instances"]
         for box, cls in zip(
             instances.pred_boxes.tensor.tolist(), instances.pred_classes.tolist(), strict=True
         ):
@@ -141,9 +138,7 @@ cfg = LazyConfig.load({str(trained / "config.yaml")!r})
 dataloader, dataset, train = cfg.dataloader, cfg.dataset, cfg.train
 dataloader.test.mapper.image_format = "BGR"
 """)
-    cfg = load_config(str(config))
-    register_datasets(cfg)
-    save_weights(cfg, tmp_path / "fcos.pth")
+    save_weights(register_datasets(load_run(str(config))), tmp_path / "fcos.pth")
     outcome = analyze(config, f"train.init_checkpoint={tmp_path}/fcos.pth")
     assert outcome.status == 0, outcome.output
     num_instances = len(json.loads((shapes / "val.json").read_text())["annotations"])
@@ -165,7 +160,7 @@ def test_yaml_config_of_another_detector(analyze, shapes, tmp_path):
     }
     opts = [x for option in options.items() for x in option]
     config = model_zoo.get_config_file("COCO-Detection/retinanet_R_50_FPN_1x.yaml")
-    save_weights(load_config(config, opts), tmp_path / "retinanet.pth")
+    save_weights(load_run(config, opts), tmp_path / "retinanet.pth")
     outcome = analyze(config, *opts)
     assert outcome.status == 0, outcome.output
     num_instances = len(json.loads(Path(json_file).read_text())["annotations"])
@@ -198,13 +193,21 @@ class TestBadInput:
     def test_unknown_data(self, fails, trained):
         fails("nowhere.json", trained / "config.yaml", "dataset.test_json=nowhere.json")
         yaml = CONFIGS / "tood_R_50_FPN_1x.yaml"
-        fails("'nowhere' is not registered", yaml, "DATASETS.TEST", "('nowhere',)")
+        fails("no data set 'nowhere' is registered", yaml, "DATASETS.TEST", "('nowhere',)")
 
-    def test_model_that_is_not_dense(self, fails, shapes):
+    def test_model_that_is_not_dense(self, fails, shapes, tmp_path):
         json_file = f"{shapes}/val.json"
         register_coco_json(json_file, f"{shapes}/val")
+        options = {
+            "DATASETS.TEST": f"('{json_file}',)",
+            "MODEL.RESNETS.DEPTH": "18",
+            "MODEL.RESNETS.RES2_OUT_CHANNELS": "64",
+            "MODEL.WEIGHTS": f"{tmp_path}/rpn.pth",
+        }
+        opts = [x for option in options.items() for x in option]
         config = model_zoo.get_config_file("COCO-Detection/rpn_R_50_FPN_1x.yaml")
-        opts = ["DATASETS.TEST", f"('{json_file}',)", "DATALOADER.NUM_WORKERS", "0"]
+        model = load_run(config, opts).build_model()
+        torch.save({"model": model.state_dict()}, tmp_path / "rpn.pth")
         fails("ProposalNetwork", config, *opts)
 
     def test_file_in_place_of_the_output_folder(self, fails, trained, tmp_path):

@@ -6,12 +6,12 @@ from pathlib import Path
 import cv2
 import pytest
 import torch
-from script_runs import Command, run
+from script_runs import Command
+from script_runs import run as run_script
 
 from detectron2 import model_zoo
 from detectron2.config import LazyConfig
-from tood_d2.config import build_model, load_config
-from tood_d2.config.datasets import register_datasets
+from tood_d2.config import load_run, register_datasets
 from tood_d2.data import register_coco_json
 
 SMALL_CONFIG = str(Path(__file__).resolve().parents[2] / "configs" / "tood_R_18_FPN_small.py")
@@ -23,7 +23,7 @@ def draw(tmp_path):
 
     def _draw(*args):
         argv = ["tools/visualize_alignment.py", "--config-file", *map(str, args)]
-        return run(Command(argv), tmp_path)
+        return run_script(Command(argv), tmp_path)
 
     return _draw
 
@@ -53,11 +53,10 @@ def trained(tiny_overrides, json_file, tmp_path_factory):
     """Folder of a TOOD's config.yaml and model.pth."""
     folder = tmp_path_factory.mktemp("model")
     overrides = [f"dataset.test_json={json_file}", f"train.init_checkpoint={folder}/model.pth"]
-    cfg = load_config(SMALL_CONFIG, [*tiny_overrides, *overrides])
-    register_datasets(cfg)
+    run = register_datasets(load_run(SMALL_CONFIG, [*tiny_overrides, *overrides]))
     torch.manual_seed(0)
-    torch.save({"model": build_model(cfg).state_dict()}, folder / "model.pth")
-    LazyConfig.save(cfg, str(folder / "config.yaml"))
+    torch.save({"model": run.build_model().state_dict()}, folder / "model.pth")
+    LazyConfig.save(run.cfg, str(folder / "config.yaml"))
     return folder
 
 
@@ -76,7 +75,7 @@ def retinanet(shapes, json_file, tmp_path_factory):
     }
     opts = [x for option in options.items() for x in option]
     config = model_zoo.get_config_file("COCO-Detection/retinanet_R_50_FPN_1x.yaml")
-    torch.save({"model": build_model(load_config(config, opts)).state_dict()}, options[opts[-2]])
+    torch.save({"model": load_run(config, opts).build_model().state_dict()}, options[opts[-2]])
     return config, opts
 
 
@@ -198,9 +197,13 @@ class TestBadInput:
         opts = [*opts, "DATASETS.TEST", f"('{renamed}',)"]
         fails("their classes", config, "--other-config-file", yaml, "--other-opts", *opts)
 
-    def test_model_that_is_not_dense(self, fails, retinanet):
+    def test_model_that_is_not_dense(self, fails, retinanet, tmp_path):
         _, opts = retinanet
+        opts = [*opts, "MODEL.RESNETS.DEPTH", "18", "MODEL.RESNETS.RES2_OUT_CHANNELS", "64"]
+        opts += ["MODEL.WEIGHTS", f"{tmp_path}/rpn.pth"]
         config = model_zoo.get_config_file("COCO-Detection/rpn_R_50_FPN_1x.yaml")
+        model = load_run(config, opts).build_model()
+        torch.save({"model": model.state_dict()}, tmp_path / "rpn.pth")
         fails("ProposalNetwork", config, "--opts", *opts)
 
     def test_internals_of_another_head(self, fails, retinanet):
