@@ -3,6 +3,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from document_options import describe_options
 from omegaconf import OmegaConf
 
 from detectron2.config import get_cfg
@@ -59,10 +60,14 @@ def test_a_config_that_knows_none_of_the_options():
     assert as_run(cfg).options == Options(output_dir="here", max_iter=7)
 
 
-def test_each_option_has_a_purpose_and_keys_of_its_own():
-    keys = [key for _, keys, _, _ in all_options() for key in keys if key]
+def test_each_option_has_keys_of_its_own():
+    keys = [key for _, keys, _ in all_options() for key in keys if key]
     assert len(set(keys)) == len(keys)
-    assert all(purpose for *_, purpose in all_options())
+
+
+def test_the_document_describes_each_option():
+    """Written by dev/document_options.py."""
+    assert (CONFIGS.parent / "docs" / "options.md").read_text() == describe_options()
 
 
 def test_yaml_configs_know_every_option():
@@ -71,7 +76,7 @@ def test_yaml_configs_know_every_option():
     run = as_run(cfg)
     assert all(
         run.get(keys.yaml) is not None or default is None
-        for _, keys, default, _ in all_options()
+        for _, keys, default in all_options()
         if keys.yaml
     )
 

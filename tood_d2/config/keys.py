@@ -8,7 +8,7 @@ from .options import all_options
 def add_tood_config(cfg: CN) -> None:
     """Adds TOOD's keys to a config, with the values of the official R-50 1x model."""
     _add_model(cfg)
-    for _, keys, default, _ in all_options():
+    for _, keys, default in all_options():
         if keys.yaml:
             _add_missing(cfg, keys.yaml, default)
 

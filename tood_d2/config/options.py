@@ -1,7 +1,8 @@
 """The options of a run: each with its keys in both kinds of config, its default and its purpose.
 
 This is the one place that knows them. ``configs/common/train.py`` and :func:`.add_tood_config` take
-keys and defaults from here, and so do the messages and ``docs/options.md``.
+keys and defaults from here, messages take the keys, and ``dev/document_options.py`` writes
+``docs/options.md``.
 """
 
 import importlib
@@ -24,17 +25,11 @@ class Keys(NamedTuple):
 
 
 def _option(
-    default: Any,
-    keys: str,
-    purpose: str,
-    *,
-    at_least: float | None = None,
-    choices: tuple[str, ...] = (),
+    default: Any, keys: str, *, at_least: float | None = None, choices: tuple[str, ...] = ()
 ) -> Any:
     """A field with its keys in LazyConfig and YAML, "-" for none."""
-    lazy, yaml = (None if key == "-" else key for key in keys.split())
-    metadata = {"keys": Keys(lazy, yaml), "purpose": purpose}
-    metadata |= {"at_least": at_least, "choices": choices}
+    keys = Keys(*(None if key == "-" else key for key in keys.split()))
+    metadata = {"keys": keys, "at_least": at_least, "choices": choices}
     if isinstance(default, list):
         return field(default_factory=lambda: list(default), metadata=metadata)
     return field(default=default, metadata=metadata)
@@ -49,207 +44,140 @@ class Options:
     """
 
     # Data
-    train_json: str = _option(
-        "", "dataset.train_json DATASETS.TRAIN_JSON", "COCO JSON of the training data"
-    )
-    train_images: str = _option(
-        "", "dataset.train_images DATASETS.TRAIN_IMAGES", "folder of its images"
-    )
-    test_json: str = _option(
-        "", "dataset.test_json DATASETS.TEST_JSON", "COCO JSON of the test data"
-    )
-    test_images: str = _option(
-        "", "dataset.test_images DATASETS.TEST_IMAGES", "folder of its images"
-    )
-    class_names: list = _option(
-        [], "dataset.class_names DATASETS.CLASS_NAMES", "names of the classes; training fills it"
-    )
-    num_classes: int = _option(
-        80, "model.num_classes MODEL.TOOD.NUM_CLASSES", "classes; read from the JSON", at_least=1
-    )
+    train_json: str = _option("", "dataset.train_json DATASETS.TRAIN_JSON")
+    """COCO JSON of the training data."""
+    train_images: str = _option("", "dataset.train_images DATASETS.TRAIN_IMAGES")
+    """Folder of its images."""
+    test_json: str = _option("", "dataset.test_json DATASETS.TEST_JSON")
+    """COCO JSON of the test data."""
+    test_images: str = _option("", "dataset.test_images DATASETS.TEST_IMAGES")
+    """Folder of its images."""
+    class_names: list = _option([], "dataset.class_names DATASETS.CLASS_NAMES")
+    """Names of the classes; training fills it."""
+    num_classes: int = _option(80, "model.num_classes MODEL.TOOD.NUM_CLASSES", at_least=1)
+    """Classes; read from the JSON."""
     batch_size: int = _option(
-        16,
-        "dataloader.train.total_batch_size SOLVER.IMS_PER_BATCH",
-        "images per batch, over all processes",
-        at_least=1,
+        16, "dataloader.train.total_batch_size SOLVER.IMS_PER_BATCH", at_least=1
     )
-    num_workers: int = _option(
-        4,
-        "dataloader.train.num_workers DATALOADER.NUM_WORKERS",
-        "processes that read images, for each training process",
-        at_least=0,
-    )
+    """Images per batch, over all processes."""
+    num_workers: int = _option(4, "dataloader.train.num_workers DATALOADER.NUM_WORKERS", at_least=0)
+    """Processes that read images, for each training process."""
     max_unreadable: int = _option(
-        10,
-        "dataloader.train.max_unreadable DATALOADER.MAX_UNREADABLE",
-        "unreadable images that are replaced before training ends",
-        at_least=0,
+        10, "dataloader.train.max_unreadable DATALOADER.MAX_UNREADABLE", at_least=0
     )
+    """Unreadable images that are replaced before training ends."""
 
     # Files
-    output_dir: str = _option(
-        "./output", "train.output_dir OUTPUT_DIR", "folder for checkpoints, logs and results"
-    )
-    init_checkpoint: str = _option(
-        "", "train.init_checkpoint MODEL.WEIGHTS", "weights to start from, or to evaluate"
-    )
+    output_dir: str = _option("./output", "train.output_dir OUTPUT_DIR")
+    """Folder for checkpoints, logs and results."""
+    init_checkpoint: str = _option("", "train.init_checkpoint MODEL.WEIGHTS")
+    """Weights to start from, or to evaluate."""
     checkpoint_period: int = _option(
-        5000,
-        "train.checkpointer.period SOLVER.CHECKPOINT_PERIOD",
-        "iterations between checkpoints",
-        at_least=1,
+        5000, "train.checkpointer.period SOLVER.CHECKPOINT_PERIOD", at_least=1
     )
+    """Iterations between checkpoints."""
     max_to_keep: int = _option(
-        100,
-        "train.checkpointer.max_to_keep SOLVER.CHECKPOINTS_TO_KEEP",
-        "latest checkpoints that are kept",
-        at_least=1,
+        100, "train.checkpointer.max_to_keep SOLVER.CHECKPOINTS_TO_KEEP", at_least=1
     )
+    """Latest checkpoints that are kept."""
 
     # Schedule
-    max_iter: int = _option(
-        90000, "train.max_iter SOLVER.MAX_ITER", "length of training in iterations", at_least=0
-    )
-    epochs: float | None = _option(
-        None,
-        "train.epochs SOLVER.EPOCHS",
-        "length of training in epochs; all other lengths are stretched with it",
-    )
-    steps: tuple = _option((), "- SOLVER.STEPS", "iterations at which the learning rate falls")
-    warmup_iters: int = _option(
-        0, "- SOLVER.WARMUP_ITERS", "iterations of rising learning rate", at_least=0
-    )
+    max_iter: int = _option(90000, "train.max_iter SOLVER.MAX_ITER", at_least=0)
+    """Length of training in iterations."""
+    epochs: float | None = _option(None, "train.epochs SOLVER.EPOCHS")
+    """Length of training in epochs; all other lengths are stretched with it."""
+    steps: tuple = _option((), "- SOLVER.STEPS")
+    """Iterations at which the learning rate falls."""
+    warmup_iters: int = _option(0, "- SOLVER.WARMUP_ITERS", at_least=0)
+    """Iterations of rising learning rate."""
     initial_phase_iters: int = _option(
-        0,
-        "model.initial_phase_iters MODEL.TOOD.INITIAL_PHASE.ITERS",
-        "iterations of ATSS before task alignment learning; 0 for none, -1 for all",
-        at_least=-1,
+        0, "model.initial_phase_iters MODEL.TOOD.INITIAL_PHASE.ITERS", at_least=-1
     )
-    lr: float = _option(0.01, "optimizer.lr SOLVER.BASE_LR", "learning rate")
-    scale_schedule: bool = _option(
-        False,
-        "train.scale_schedule SOLVER.SCALE_SCHEDULE",
-        "scale learning rate and lengths to the images per step",
-    )
+    """Iterations of ATSS before task alignment learning; 0 for none, -1 for all."""
+    lr: float = _option(0.01, "optimizer.lr SOLVER.BASE_LR")
+    """Learning rate."""
+    scale_schedule: bool = _option(False, "train.scale_schedule SOLVER.SCALE_SCHEDULE")
+    """Scale learning rate and lengths to the images per step."""
     reference_batch_size: int = _option(
-        16,
-        "train.reference_batch_size SOLVER.REFERENCE_BATCH_SIZE",
-        "images per step that the schedule is written for",
-        at_least=1,
+        16, "train.reference_batch_size SOLVER.REFERENCE_BATCH_SIZE", at_least=1
     )
+    """Images per step that the schedule is written for."""
     gradient_accumulation: int = _option(
-        1,
-        "train.gradient_accumulation SOLVER.GRADIENT_ACCUMULATION",
-        "batches whose mean gradient makes a step",
-        at_least=1,
+        1, "train.gradient_accumulation SOLVER.GRADIENT_ACCUMULATION", at_least=1
     )
-    seed: int = _option(
-        -1, "train.seed SEED", "of weights, order of images and augmentations; -1 for a new one"
-    )
+    """Batches whose mean gradient makes a step."""
+    seed: int = _option(-1, "train.seed SEED")
+    """Of weights, order of images and augmentations; -1 for a new one."""
 
     # Step
-    device: str = _option("cuda", "train.device MODEL.DEVICE", "the CPU if there is no GPU")
-    amp_enabled: bool = _option(
-        False, "train.amp.enabled SOLVER.AMP.ENABLED", "automatic mixed precision"
-    )
-    amp_dtype: str = _option(
-        "float16", "train.amp.dtype SOLVER.AMP.DTYPE", "its type", choices=AMP_DTYPES
-    )
+    device: str = _option("cuda", "train.device MODEL.DEVICE")
+    """The CPU if there is no GPU."""
+    amp_enabled: bool = _option(False, "train.amp.enabled SOLVER.AMP.ENABLED")
+    """Automatic mixed precision."""
+    amp_dtype: str = _option("float16", "train.amp.dtype SOLVER.AMP.DTYPE", choices=AMP_DTYPES)
+    """Its type."""
     clip_enabled: bool = _option(
-        False, "train.clip_gradients.enabled SOLVER.CLIP_GRADIENTS.ENABLED", "clip gradients"
+        False, "train.clip_gradients.enabled SOLVER.CLIP_GRADIENTS.ENABLED"
     )
+    """Clip gradients."""
     clip_type: str = _option(
         "value",
         "train.clip_gradients.clip_type SOLVER.CLIP_GRADIENTS.CLIP_TYPE",
-        "each value, or the norm of each parameter's gradient",
         choices=CLIP_TYPES,
     )
+    """Each value, or the norm of each parameter's gradient."""
     clip_value: float = _option(
-        1.0,
-        "train.clip_gradients.clip_value SOLVER.CLIP_GRADIENTS.CLIP_VALUE",
-        "largest absolute value, or norm",
-        at_least=0,
+        1.0, "train.clip_gradients.clip_value SOLVER.CLIP_GRADIENTS.CLIP_VALUE", at_least=0
     )
+    """Largest absolute value, or norm."""
     clip_norm_type: float = _option(
-        2.0,
-        "train.clip_gradients.norm_type SOLVER.CLIP_GRADIENTS.NORM_TYPE",
-        "p of the norm",
-        at_least=0,
+        2.0, "train.clip_gradients.norm_type SOLVER.CLIP_GRADIENTS.NORM_TYPE", at_least=0
     )
+    """P of the norm."""
     max_nonfinite_steps: int = _option(
-        0,
-        "train.max_nonfinite_steps SOLVER.MAX_NONFINITE_STEPS",
-        "steps without finite losses and gradients that are left out before training ends",
-        at_least=0,
+        0, "train.max_nonfinite_steps SOLVER.MAX_NONFINITE_STEPS", at_least=0
     )
-    channels_last: bool = _option(
-        False, "train.channels_last SOLVER.CHANNELS_LAST", "channels-last memory format"
-    )
-    compile_head: bool = _option(
-        False, "train.compile_head SOLVER.COMPILE_HEAD", "compile the head by torch.compile"
-    )
+    """Steps without finite losses and gradients that are left out before training ends."""
+    channels_last: bool = _option(False, "train.channels_last SOLVER.CHANNELS_LAST")
+    """Channels-last memory format."""
+    compile_head: bool = _option(False, "train.compile_head SOLVER.COMPILE_HEAD")
+    """Compile the head by torch.compile."""
     broadcast_buffers: bool = _option(
-        False,
-        "train.ddp.broadcast_buffers SOLVER.DDP.BROADCAST_BUFFERS",
-        "see DistributedDataParallel",
+        False, "train.ddp.broadcast_buffers SOLVER.DDP.BROADCAST_BUFFERS"
     )
+    """See DistributedDataParallel."""
     find_unused_parameters: bool = _option(
-        False,
-        "train.ddp.find_unused_parameters SOLVER.DDP.FIND_UNUSED_PARAMETERS",
-        "see DistributedDataParallel",
+        False, "train.ddp.find_unused_parameters SOLVER.DDP.FIND_UNUSED_PARAMETERS"
     )
+    """See DistributedDataParallel."""
     fp16_compression: bool = _option(
-        False,
-        "train.ddp.fp16_compression SOLVER.DDP.FP16_COMPRESSION",
-        "send gradients in half precision",
+        False, "train.ddp.fp16_compression SOLVER.DDP.FP16_COMPRESSION"
     )
-    ema_enabled: bool = _option(
-        False,
-        "train.ema.enabled SOLVER.EMA.ENABLED",
-        "average the weights (EMA), evaluated and saved beside them",
-    )
-    ema_decay: float = _option(
-        0.9998, "train.ema.decay SOLVER.EMA.DECAY", "what a step keeps of the average"
-    )
-    precise_bn: bool = _option(
-        False,
-        "train.precise_bn.enabled TEST.PRECISE_BN.ENABLED",
-        "recompute batch norm's statistics before each evaluation",
-    )
-    precise_bn_iters: int = _option(
-        200, "train.precise_bn.num_iter TEST.PRECISE_BN.NUM_ITER", "from so many batches"
-    )
+    """Send gradients in half precision."""
+    ema_enabled: bool = _option(False, "train.ema.enabled SOLVER.EMA.ENABLED")
+    """Average the weights (EMA), evaluated and saved beside them."""
+    ema_decay: float = _option(0.9998, "train.ema.decay SOLVER.EMA.DECAY")
+    """What a step keeps of the average."""
+    precise_bn: bool = _option(False, "train.precise_bn.enabled TEST.PRECISE_BN.ENABLED")
+    """Recompute batch norm's statistics before each evaluation."""
+    precise_bn_iters: int = _option(200, "train.precise_bn.num_iter TEST.PRECISE_BN.NUM_ITER")
+    """From so many batches."""
 
     # Evaluation and logs
-    eval_period: int = _option(
-        0, "train.eval_period TEST.EVAL_PERIOD", "iterations between evaluations; 0: at the end"
-    )
-    best_checkpoint: bool = _option(
-        True,
-        "train.best_checkpoint TEST.BEST_CHECKPOINT",
-        "keep the weights with the best AP as model_best.pth",
-    )
-    early_stopping: int = _option(
-        0,
-        "train.early_stopping TEST.EARLY_STOPPING",
-        "evaluations without a better AP after which training ends; 0 for never",
-        at_least=0,
-    )
-    validation_loss: bool = _option(
-        False, "train.validation_loss TEST.VALIDATION_LOSS", "log the losses on the test data"
-    )
-    num_pictures: int = _option(
-        0,
-        "train.num_pictures TEST.NUM_PICTURES",
-        "test images whose detections TensorBoard shows",
-        at_least=0,
-    )
-    log_period: int = _option(
-        20, "train.log_period SOLVER.LOG_PERIOD", "iterations between lines of the log", at_least=1
-    )
-    wandb_project: str = _option(
-        "", "train.wandb_project WANDB_PROJECT", "project of Weights & Biases to log to"
-    )
+    eval_period: int = _option(0, "train.eval_period TEST.EVAL_PERIOD")
+    """Iterations between evaluations; 0: at the end."""
+    best_checkpoint: bool = _option(True, "train.best_checkpoint TEST.BEST_CHECKPOINT")
+    """Keep the weights with the best AP as model_best.pth."""
+    early_stopping: int = _option(0, "train.early_stopping TEST.EARLY_STOPPING", at_least=0)
+    """Evaluations without a better AP after which training ends; 0 for never."""
+    validation_loss: bool = _option(False, "train.validation_loss TEST.VALIDATION_LOSS")
+    """Log the losses on the test data."""
+    num_pictures: int = _option(0, "train.num_pictures TEST.NUM_PICTURES", at_least=0)
+    """Test images whose detections TensorBoard shows."""
+    log_period: int = _option(20, "train.log_period SOLVER.LOG_PERIOD", at_least=1)
+    """Iterations between lines of the log."""
+    wandb_project: str = _option("", "train.wandb_project WANDB_PROJECT")
+    """Project of Weights & Biases to log to."""
 
     def __post_init__(self):
         for item in fields(self):
@@ -278,11 +206,11 @@ class Options:
 _FIELDS: dict[str, Field] = {item.name: item for item in fields(Options)}
 
 
-def all_options() -> Iterator[tuple[str, Keys, Any, str]]:
-    """Name, keys, default and purpose of each option."""
+def all_options() -> Iterator[tuple[str, Keys, Any]]:
+    """Name, keys and default of each option."""
     defaults = Options()
-    for name, item in _FIELDS.items():
-        yield name, item.metadata["keys"], getattr(defaults, name), item.metadata["purpose"]
+    for name in _FIELDS:
+        yield name, keys_of(name), getattr(defaults, name)
 
 
 def keys_of(name: str) -> Keys:
@@ -297,8 +225,8 @@ def default_options(group: str) -> dict:
         Nested dictionaries, as configs have them.
     """
     result: dict = {}
-    for _, keys, default, _ in all_options():
-        first, *folders, last = (keys.lazy or "").split(".") if keys.lazy else (None, None)
+    for _, keys, default in all_options():
+        first, *folders, last = (keys.lazy or ".").split(".")
         if first == group:
             node = result
             for folder in folders:
