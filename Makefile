@@ -36,7 +36,7 @@ check-python:
 
 .PHONY: demo
 demo: $(ENVIRONMENT)  ## Train a small model on a small data set, report its AP, draw detections.
-	$(PYTHON) tools/make_shapes.py output/shapes
+	$(PYTHON) dev/make_shapes.py output/shapes
 	$(PYTHON) train_net.py --config-file configs/tood_R_18_FPN_small.py \
 		dataset.train_json=output/shapes/train.json dataset.train_images=output/shapes/train \
 		dataset.test_json=output/shapes/val.json dataset.test_images=output/shapes/val \

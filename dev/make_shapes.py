@@ -1,3 +1,4 @@
+#!/usr/bin/env python
 """A small synthetic detection data set: coloured shapes on soft backgrounds, in COCO format.
 
 It takes seconds to make and minutes to learn, which is what demonstrations and end-to-end tests
@@ -5,8 +6,10 @@ need. Every image depends on the seed, its split and its id alone, so a larger d
 smaller one.
 """
 
+import argparse
 import colorsys
 import json
+import sys
 import tempfile
 from pathlib import Path
 
@@ -14,7 +17,7 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-__all__ = ["CATEGORIES", "make_shapes", "polygon_mask"]
+from tood_d2.cli.messages import short_errors
 
 # As in COCO, the ids do not start at 0 and are not contiguous.
 CATEGORIES = {1: "circle", 2: "rectangle", 4: "triangle", 5: "star"}
@@ -206,3 +209,20 @@ def _paint(rng: np.random.Generator, category_ids: list[int], owner: np.ndarray)
 def _color(rng: np.random.Generator, *hsv_ranges: tuple[float, float]) -> np.ndarray:
     hsv = [rng.uniform(low, high) for low, high in hsv_ranges]
     return 255 * np.array(colorsys.hsv_to_rgb(*hsv))
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("output_dir", help="folder to create")
+    parser.add_argument("--num-train", type=int, default=300, help="training images (300)")
+    parser.add_argument("--num-val", type=int, default=60, help="validation images (60)")
+    parser.add_argument("--seed", type=int, default=0)
+    args = parser.parse_args()
+    with short_errors("make_shapes.py"):
+        made = make_shapes(args.output_dir, args.num_train, args.num_val, args.seed)
+    print(f"{args.output_dir}: " + ("made." if made else "already there, nothing to do."))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
