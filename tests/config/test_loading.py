@@ -26,6 +26,8 @@ def test_overrides():
         (LAZY, ["trian.max_iter=7"], "unknown key 'trian.max_iter'"),
         (LAZY, ["dataset.train_jsn=x"], "did you mean train_json"),
         (LAZY, ["train.max_iter"], "'train.max_iter' should have the form key=value"),
+        (LAZY, ["train.max_iter=3", "--num-gpus", "2"], "--num-gpus: options come before"),
+        (LAZY, ["model.head.num_classes=7"], "model.head.num_classes follows model.num_classes"),
         (YAML, ["SOLVER.MAX_ITERS", "7"], "SOLVER.MAX_ITERS"),
         (YAML, ["SOLVER.MAX_ITER"], "SOLVER.MAX_ITER"),
     ],

@@ -1,5 +1,7 @@
 """Accumulated gradients and mixed precision."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 import torch.distributed as dist
@@ -9,6 +11,7 @@ from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import allreduce_
 from torch.nn.parallel import DistributedDataParallel
 
 from detectron2.structures import Boxes, Instances
+from tood_d2.engine import step
 from tood_d2.engine.step import AccumulatingTrainer
 
 
@@ -146,11 +149,18 @@ def worker(rank, file):
 
     model = DistributedDataParallel(Line())
     model.register_comm_hook(None, count)
+    calls = []
+
+    def all_reduce(tensor):
+        calls.append(tensor.numel())
+        dist.all_reduce(tensor)
+
+    step.dist = SimpleNamespace(all_reduce=all_reduce)
     trainer = build_trainer([[1, 2], [3, 6]][rank], model=model, gradient_accumulation=2)
     trainer.train(0, 1)
     if rank == 0:
         result = (model.module.linear.weight.item(), trainer.storage.latest()["loss_a"][0])
-        torch.save((*result, len(reductions)), file)
+        torch.save((*result, len(reductions), calls), file)
     dist.barrier()
     dist.destroy_process_group()
 
@@ -158,10 +168,12 @@ def worker(rank, file):
 def test_two_processes(tmp_path):
     file = tmp_path / "result.pth"
     mp.spawn(worker, (file,), nprocs=2)
-    updated, loss, num_reductions = torch.load(file)
+    updated, loss, num_reductions, calls = torch.load(file)
     one_process = build_trainer([1, 2, 3, 6], gradient_accumulation=4)
     one_process.train(0, 1)
     # The gradient is 3 * (1 + 2 + 3 + 6) / 4 = 9.
     assert updated == pytest.approx(weight(one_process)) == pytest.approx(1.1)
     assert loss == pytest.approx(6)  # 2 * (1 + 2 + 3 + 6) / 4
     assert num_reductions == 1  # once a step, not once a batch
+    # Besides, once: two losses, the largest gradient, the data time and a signal of each process.
+    assert calls == [2 * 5]

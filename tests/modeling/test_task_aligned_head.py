@@ -1,13 +1,20 @@
 import math
+from pathlib import Path
 
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
 
+from detectron2.config import get_cfg
+from detectron2.modeling import build_model
 from detectron2.modeling.anchor_generator import DefaultAnchorGenerator
-from tood_d2.modeling import TaskAlignedHead
+from detectron2.structures import Boxes, Instances
+from tood_d2 import add_tood_config
+from tood_d2.modeling import HEADS, TaskAlignedHead
 from tood_d2.modeling.box_alignment import align_boxes, decode_distances
+
+CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 
 
 @pytest.fixture
@@ -248,3 +255,25 @@ def test_checkpointing(build_head, num_deform_convs):
 def test_checkpointing_is_off_unless_asked_for(build_head):
     assert build_head().checkpoint is False
     assert build_head(checkpoint=True).checkpoint is True
+
+
+def test_another_project_plugs_in_a_head_by_its_name():
+    @HEADS.register()
+    class HeadOfAnotherProject(TaskAlignedHead):
+        pass
+
+    cfg = get_cfg()
+    add_tood_config(cfg)
+    cfg.merge_from_file(str(CONFIGS / "tood_R_50_FPN_1x.yaml"))
+    cfg.MODEL.DEVICE, cfg.MODEL.TOOD.HEAD = "cpu", "HeadOfAnotherProject"
+    assert isinstance(build_model(cfg).head, HeadOfAnotherProject)
+
+
+def test_anchors_are_made_once_a_step(tiny_tood, monkeypatch):
+    calls, forward = [], DefaultAnchorGenerator.forward
+    monkeypatch.setattr(
+        DefaultAnchorGenerator, "forward", lambda self, x: calls.append(1) or forward(self, x)
+    )
+    gt = Instances((32, 64), gt_boxes=Boxes([[4.0, 2.0, 44.0, 31.0]]), gt_classes=torch.tensor([1]))
+    tiny_tood()([{"image": torch.zeros(3, 32, 64), "instances": gt}], iteration=0)
+    assert calls == [1]

@@ -46,6 +46,8 @@ def load_run(
             or a trusted package cannot be imported.
     """
     overrides = list(overrides)
+    if options := [x for x in overrides if x.startswith("--")]:
+        raise ValueError(f"{options[0]}: options come before overrides, such as {overrides[0]}")
     if not os.path.isfile(path):
         raise FileNotFoundError(f"{path!r}: no such config file (--config-file)")
     if not path.endswith((".py", ".yaml", ".yml")):
@@ -95,6 +97,8 @@ def _load_lazy(
     for override in overrides:
         _check_override(cfg, override)
     overridden = frozenset(x.partition("=")[0] for x in overrides)
+    if "model.head.num_classes" in overridden:
+        raise ValueError("model.head.num_classes follows model.num_classes: set that instead")
     return LazyRun(LazyConfig.apply_overrides(cfg, overrides), overridden)
 
 
