@@ -15,6 +15,7 @@ from tood_d2.export.metadata import Metadata
 from tood_d2.export.onnx_detector import ONNXDetector, ONNXPredictor
 from tood_d2.export.onnx_export import finish_onnx
 
+pytestmark = pytest.mark.xdist_group("export")  # one export, which takes long, for all
 SIZES, BATCHES = ((32, 32), (96, 160), (128, 96)), (1, 3)
 
 
@@ -49,7 +50,8 @@ def without_nms(candidates, metadata, tmp_path_factory):
 
 
 def test_candidates_agree_for_all_sizes_and_batches(without_nms, model):
-    found = list(compare_candidates(without_nms, model, SIZES, BATCHES))
+    found = list(compare_candidates(without_nms, model, pytestmark = pytest.mark.xdist_group("export")  # one export, which takes long, for all
+SIZES, BATCHES))
     assert [(x.size, x.batch) for x in found] == [(s, n) for s in SIZES for n in BATCHES]
     assert max(max(x.scores, x.boxes) for x in found) < 1e-4
 
