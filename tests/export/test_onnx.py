@@ -50,8 +50,7 @@ def without_nms(candidates, metadata, tmp_path_factory):
 
 
 def test_candidates_agree_for_all_sizes_and_batches(without_nms, model):
-    found = list(compare_candidates(without_nms, model, pytestmark = pytest.mark.xdist_group("export")  # one export, which takes long, for all
-SIZES, BATCHES))
+    found = list(compare_candidates(without_nms, model, SIZES, BATCHES))
     assert [(x.size, x.batch) for x in found] == [(s, n) for s in SIZES for n in BATCHES]
     assert max(max(x.scores, x.boxes) for x in found) < 1e-4
 
