@@ -79,11 +79,8 @@ class LazyRun(Run):
     def build_test_loader(self, name: str):
         return instantiate(self.cfg.dataloader.test)
 
-    def build_evaluator(self, name: str, output_dir: str | None = None) -> DatasetEvaluator:
-        evaluator = self.cfg.dataloader.evaluator
-        if output_dir and "output_dir" in evaluator:
-            evaluator = OmegaConf.merge(evaluator, {"output_dir": output_dir})
-        return instantiate(evaluator)
+    def build_evaluator(self, name: str) -> DatasetEvaluator:
+        return instantiate(self.cfg.dataloader.evaluator)
 
     def verify_results(self, results: dict) -> None:
         """A LazyConfig expects none."""

@@ -46,7 +46,7 @@ def load_run(
             or a trusted package cannot be imported.
     """
     overrides = list(overrides)
-    if options := [x for x in overrides if x.startswith("--")]:
+    if options := [x for x in map(str, overrides) if x.startswith("--")]:
         raise ValueError(f"{options[0]}: options come before overrides, such as {overrides[0]}")
     if not os.path.isfile(path):
         raise FileNotFoundError(f"{path!r}: no such config file (--config-file)")

@@ -113,8 +113,8 @@ class Run(ABC):
         """Batches of a test data set."""
 
     @abstractmethod
-    def build_evaluator(self, name: str, output_dir: str | None = None) -> DatasetEvaluator:
-        """The evaluator of a test data set, which writes to a folder."""
+    def build_evaluator(self, name: str) -> DatasetEvaluator:
+        """The evaluator of a test data set, which writes to ``inference`` in the output folder."""
 
     @abstractmethod
     def verify_results(self, results: dict) -> None:

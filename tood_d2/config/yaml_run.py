@@ -88,8 +88,8 @@ class YamlRun(Run):
         mapper = NamedErrors(DatasetMapper(self.cfg, is_train=False))
         return build_detection_test_loader(self.cfg, name, mapper=mapper)
 
-    def build_evaluator(self, name: str, output_dir: str | None = None) -> DatasetEvaluator:
-        output_dir = output_dir or os.path.join(self.options.output_dir, "inference")
+    def build_evaluator(self, name: str) -> DatasetEvaluator:
+        output_dir = os.path.join(self.options.output_dir, "inference")
         return IllustratedCOCOEvaluator(name, tasks=["bbox"], output_dir=output_dir)
 
     def verify_results(self, results: dict) -> None:

@@ -122,8 +122,8 @@ class Trainer(DefaultTrainer):
         return as_run(cfg).build_test_loader(dataset_name)
 
     @classmethod
-    def build_evaluator(cls, cfg, dataset_name, output_dir: str | None = None) -> DatasetEvaluator:
-        return as_run(cfg).build_evaluator(dataset_name, output_dir)
+    def build_evaluator(cls, cfg, dataset_name) -> DatasetEvaluator:
+        return as_run(cfg).build_evaluator(dataset_name)
 
     def build_writers(self) -> list[EventWriter]:
         """Detectron2's writers; Weights & Biases gets TensorBoard's events, too, if asked for."""
@@ -198,11 +198,9 @@ class Trainer(DefaultTrainer):
         results = self.test(self.cfg, self._unwrapped)
         if self.ema is not None:
             logger.info("Evaluation of the averaged weights:")
-            folder = os.path.join(self.options.output_dir, "inference_ema")
-            evaluators = [
-                self.build_evaluator(self.cfg, name, folder) for name in self._run.test_names
-            ]
-            results = {**results, "ema": self.test(self.cfg, self.ema.module, evaluators)}
+            folder = os.path.join(self.options.output_dir, "ema")
+            cfg = self._run.with_options(output_dir=folder).cfg
+            results = {**results, "ema": self.test(cfg, self.ema.module)}
         self._last_eval_results = results
         return results
 
