@@ -8,9 +8,8 @@ import torch
 from count_flops import find_config
 from torch import nn
 
-from detectron2.config import CfgNode
 from tood_d2.cli.messages import describe
-from tood_d2.config import Run, load_config, load_run
+from tood_d2.config import Run, load_run
 from tood_d2.engine.trainer import prepare_model
 
 DTYPES = ("float32", "bfloat16", "float16")
@@ -63,12 +62,8 @@ class Contender:
     def _load_run(self) -> Run:
         if self.is_onnx:
             raise ValueError("an ONNX file takes part in inference alone")
-        path, overrides = find_config(self.path), self.overrides
-        if isinstance(load_config(path), CfgNode):
-            if wrong := [x for x in overrides if "=" not in x]:
-                raise ValueError(f"override {wrong[0]!r} should have the form key=value")
-            overrides = [x for override in overrides for x in override.split("=", 1)]
-        return load_run(path, overrides).with_options(device=str(self.device))
+        run = load_run(find_config(self.path), self.overrides)
+        return run.with_options(device=str(self.device))
 
 
 class _Parser(argparse.ArgumentParser):

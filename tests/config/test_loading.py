@@ -16,7 +16,9 @@ def test_overrides():
     assert cfg.train.max_iter == 7
     # Not in the config, but an argument of the function that is called.
     assert cfg.model.backbone.bottom_up.stride_in_1x1 is True
-    assert load_config(YAML, ["SOLVER.MAX_ITER", "7"]).SOLVER.MAX_ITER == 7
+    for overrides in (["SOLVER.MAX_ITER", "7"], ["SOLVER.MAX_ITER=7"]):
+        run = load_run(YAML, overrides)
+        assert run.options.max_iter == 7 and run.overridden == {"SOLVER.MAX_ITER"}
 
 
 @pytest.mark.parametrize(

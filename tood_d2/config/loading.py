@@ -36,7 +36,7 @@ def load_run(
         path: a ``.py`` (LazyConfig) or ``.yaml`` file. A YAML file with a top-level key
             ``model`` is a dumped LazyConfig. A ``.py`` file is a program, which is executed; a
             YAML file may come from a stranger.
-        overrides: ``["key=value", ...]`` for LazyConfig, ``["KEY", "value", ...]`` for YAML.
+        overrides: ``["key=value", ...]``, for YAML also ``["KEY", "value", ...]``.
         trusted: packages of the user's. They are imported, and a YAML file may call what they hold.
         weights: file of weights instead of the config's.
 
@@ -128,6 +128,8 @@ def _check_override(cfg: DictConfig, override: str) -> None:
 
 
 def _load_yaml(path: str, overrides: list[str]) -> YamlRun:
+    if overrides and "=" in str(overrides[0]):  # LazyConfig's form does as well
+        overrides = [x for override in overrides for x in override.split("=", 1)]
     cfg = get_cfg()
     add_tood_config(cfg)
     try:
