@@ -138,7 +138,9 @@ def _two_gpus(case: Case) -> Command:
 
 
 def _two_processes(case: Case) -> Command:
-    patch = mock.patch("tood_d2.data.loading.comm", SimpleNamespace(get_world_size=lambda: 2))
+    patch = mock.patch(
+        "tood_d2.data.loading.loader.comm", SimpleNamespace(get_world_size=lambda: 2)
+    )
     return case.train("dataloader.train.total_batch_size=3", patch=patch)
 
 

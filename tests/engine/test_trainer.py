@@ -1,5 +1,6 @@
 """What a subclass of the trainer overrides is obeyed, with configs of both kinds."""
 
+import multiprocessing
 from pathlib import Path
 
 import pytest
@@ -209,3 +210,12 @@ def test_several_test_sets_are_told_apart(build_cfg, monkeypatch):
     monkeypatch.setattr(type(as_run(cfg)), "test_names", ["first", "second"])
     results = Small.test(cfg, Model().eval())
     assert results == {name: {"bbox": {"AP": 7.0}} for name in ("first", "second")}
+
+
+def test_the_loaders_workers_end_with_training(tiny_overrides, tmp_path):
+    options = ["dataloader.train.num_workers=1", "train.max_iter=1", "train.eval_period=0"]
+    options.append(f"train.output_dir={tmp_path}")
+    run = load_run(str(CONFIGS / "tood_R_18_FPN_small.py"), [*tiny_overrides, *options])
+    trainer = Trainer(register_datasets(run).cfg)
+    trainer.train()
+    assert not multiprocessing.active_children()

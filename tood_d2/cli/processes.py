@@ -15,7 +15,7 @@ from datetime import timedelta
 from typing import NamedTuple
 
 from .logs import capture_warnings, setup_logging
-from .messages import describe, short_errors
+from .messages import short_errors
 
 # Here for started processes, which import Detectron2 before they call anything.
 capture_warnings()
@@ -57,10 +57,8 @@ def started_process(environment: Mapping[str, str]) -> Process | None:
         machine_rank, local_rank = number("RANK") // local_world_size, number("LOCAL_RANK")
         address = "env://"
     elif "SLURM_STEP_ID" in environment and "SLURM_PROCID" in environment:
-        world_size, num_machines = (
-            number("SLURM_STEP_NUM_TASKS", 1),
-            number("SLURM_STEP_NUM_NODES", 1),
-        )
+        world_size = number("SLURM_STEP_NUM_TASKS", 1)
+        num_machines = number("SLURM_STEP_NUM_NODES", 1)
         local_world_size, rest = divmod(world_size, num_machines)
         machine_rank, local_rank = number("SLURM_NODEID"), number("SLURM_LOCALID")
         # Jobs that share a machine should not meet.
@@ -171,7 +169,8 @@ def _start(main: Callable[[Namespace], object], args: Namespace, timeout: timede
         print(f"process {error.error_index} was ended by {error.signal_name}", file=sys.stderr)
         raise SystemExit(128 - error.exit_code) from None
     except ProcessRaisedException as error:
-        raise ConnectionError(f"process {error.error_index}: {describe(error)}") from error
+        last_line = str(error).strip().splitlines()[-1]
+        raise ConnectionError(f"process {error.error_index}: {last_line}") from error
 
 
 def _run(main: Callable[[Namespace], object], args: Namespace) -> None:

@@ -131,9 +131,13 @@ class AccumulatingTrainer(SimpleTrainer):
         return contextlib.nullcontext()
 
     def after_train(self) -> None:
+        self.end_loading()
         super().after_train()
+
+    def end_loading(self) -> None:
+        """Ends the loader's workers; training can still go on from there."""
         if isinstance(self.data_loader, TrainLoader):
-            self._data_loader_iter_obj = None  # ends its workers; another one goes on from there
+            self._data_loader_iter_obj = None
 
     def state_dict(self) -> dict:
         state = {**super().state_dict(), "grad_scaler": self.grad_scaler.state_dict()}

@@ -230,6 +230,10 @@ class Trainer(DefaultTrainer):
         if resume and self.checkpointer.has_checkpoint():
             self.start_iter = self.iter + 1  # the checkpoint has the iteration that it finished
 
+    def after_train(self):
+        self._trainer.end_loading()  # or the program waits a minute for the workers
+        super().after_train()
+
     def train(self) -> dict | None:
         """Trains until the last iteration, or until a hook ends it.
 
