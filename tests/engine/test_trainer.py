@@ -164,6 +164,17 @@ def test_the_config_is_given_to_what_is_overridden(build_cfg):
     assert Own(cfg).cfg is cfg and given == [cfg]
 
 
+def test_states_of_earlier_versions_are_loaded(build_cfg):
+    trainer = Small(build_cfg())
+    trainer.train()
+    state = trainer.state_dict()
+    state |= state.pop("_trainer") | {"hooks": state["hooks"]}
+    state["optimizer"]["param_groups"][0]["lr"] = 0.125
+    resumed = Small(build_cfg())
+    resumed.load_state_dict(state)
+    assert resumed.iter == 3 and resumed.optimizer.param_groups[0]["lr"] == 0.125
+
+
 def types_of(trainer):
     return [type(hook) for hook in trainer._hooks]
 

@@ -234,6 +234,12 @@ class Trainer(DefaultTrainer):
         self._trainer.end_loading()  # or the program waits a minute for the workers
         super().after_train()
 
+    def load_state_dict(self, state_dict: dict) -> None:
+        if "_trainer" not in state_dict:  # of a LazyConfig, by an earlier version
+            step = {name: x for name, x in state_dict.items() if name != "hooks"}
+            state_dict = {**state_dict, "_trainer": step}
+        super().load_state_dict(state_dict)
+
     def train(self) -> dict | None:
         """Trains until the last iteration, or until a hook ends it.
 
