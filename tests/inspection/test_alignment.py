@@ -10,8 +10,8 @@ import torch
 
 from detectron2.structures import Boxes, Instances
 from tood_d2.inference import DensePredictions
-from tood_d2.inspection import AlignmentEvaluator
 from tood_d2.inspection.alignment import (
+    AlignmentEvaluator,
     average_ranks,
     count_detections,
     match_instances,
@@ -167,6 +167,11 @@ class TestInstances:
         assert predictions_of_instances(torch.rand(1, 3), boxes(SQUARE), boxes(), classes()) == []
 
 
+def counts_of(*args):
+    """Numbers of correct, redundant and erroneous detections."""
+    return tuple(count_detections(*args).values())
+
+
 class TestCounts:
     @pytest.mark.parametrize(
         ("iou", "expected"),
@@ -180,33 +185,31 @@ class TestCounts:
         ],
     )
     def test_one_detection(self, iou, expected):
-        assert count_detections(with_iou(iou), classes(0), boxes(SQUARE), classes(0)) == expected
+        assert counts_of(with_iou(iou), classes(0), boxes(SQUARE), classes(0)) == expected
 
     def test_further_detections_are_redundant(self):
         # Two instances, with IoUs 0.6, 1, 0.3 and 0.5 of the first and 1 of the second.
         pred_boxes = torch.cat([with_iou(0.6, 1, 0.3, 0.5), boxes(FAR)])
-        counts = count_detections(
-            pred_boxes, classes(0, 0, 0, 0, 0), boxes(SQUARE, FAR), classes(0, 0)
-        )
+        counts = counts_of(pred_boxes, classes(0, 0, 0, 0, 0), boxes(SQUARE, FAR), classes(0, 0))
         assert counts == (2, 2, 1)
 
     def test_other_class(self):
         # Right place, wrong class: nothing that the table counts.
-        counts = count_detections(boxes(SQUARE), classes(1), boxes(SQUARE, FAR), classes(0, 1))
+        counts = counts_of(boxes(SQUARE), classes(1), boxes(SQUARE, FAR), classes(0, 1))
         assert counts == (0, 0, 0)
 
     def test_between_neighbours(self):
         # Columns 4 to 14 have IoU 60 / 140 with each of SQUARE and NEIGHBOUR: one error, not two.
-        counts = count_detections(
+        counts = counts_of(
             boxes([4, 0, 14, 10]), classes(0), boxes(SQUARE, NEIGHBOUR), classes(0, 0)
         )
         assert counts == (0, 0, 1)
 
     def test_nothing_detected(self):
-        assert count_detections(boxes(), classes(), boxes(SQUARE), classes(0)) == (0, 0, 0)
+        assert counts_of(boxes(), classes(), boxes(SQUARE), classes(0)) == (0, 0, 0)
 
     def test_nothing_to_detect(self):
-        assert count_detections(boxes(SQUARE), classes(0), boxes(), classes()) == (0, 0, 0)
+        assert counts_of(boxes(SQUARE), classes(0), boxes(), classes()) == (0, 0, 0)
 
 
 class TestEvaluator:

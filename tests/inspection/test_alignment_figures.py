@@ -7,16 +7,11 @@ import numpy as np
 import pytest
 import torch
 
+from detectron2.modeling.anchor_generator import DefaultAnchorGenerator
 from detectron2.structures import Boxes, Instances
 from tood_d2.inference import DensePredictions
-from tood_d2.inspection import (
-    best_anchors,
-    choose_level,
-    draw_internals,
-    draw_object,
-    head_internals,
-    view_object,
-)
+from tood_d2.inspection.alignment_figures import draw_object, view_object
+from tood_d2.inspection.head_internals import draw_internals, head_internals
 
 STRIDES = (8, 16)
 LEVEL_SIZES = [(2, 3, 1), (1, 2, 1)]
@@ -27,51 +22,6 @@ IMAGE_SIZE = (16, 24)
 
 def as_map(*rows):
     return torch.tensor(rows, dtype=torch.float)[..., None]
-
-
-class TestBestAnchors:
-    scores = as_map([0.9, 0.2, 0.8], [0.3, 0.1, 0.4])
-    ious = as_map([0.1, 0.2, 0.5], [0.6, 0.9, 0.7])
-
-    def test_best_of_all_anchors(self):
-        assert best_anchors(self.scores, self.ious, self.scores >= 0) == (0, 4)
-
-    def test_best_of_some_candidates(self):
-        candidates = as_map([0, 1, 1], [1, 0, 0]).bool()
-        assert best_anchors(self.scores, self.ious, candidates) == (2, 3)
-
-    def test_candidates_without_score_or_iou(self):
-        zeros = torch.zeros(2, 3, 1)
-        assert best_anchors(zeros, zeros, as_map([0, 0, 0], [0, 1, 1]).bool()) == (4, 4)
-
-    def test_without_candidates_there_is_no_best(self):
-        assert best_anchors(self.scores, self.ious, self.scores < 0) is None
-
-    def test_one_cell(self):
-        cell = as_map([0.5])
-        assert best_anchors(cell, cell, cell > 0) == (0, 0)
-
-    def test_several_anchors_per_location(self):
-        scores = torch.tensor([[[0.1, 0.6], [0.2, 0.3]]])
-        ious = torch.tensor([[[0.1, 0.2], [0.4, 0.3]]])
-        assert best_anchors(scores, ious, scores > 0) == (1, 2)
-
-
-class TestChooseLevel:
-    # Two levels: anchors 0 to 5 and 6 to 7.
-    scores = torch.tensor([0.1, 0.2, 0.3, 0.4, 0.5, 0.8, 0.9, 0.6])
-
-    @pytest.mark.parametrize(
-        "anchors, level", [(range(8), 1), ([0, 5, 7], 0), ([4, 7], 1), ([5], 0), ([6], 1), ([], 0)]
-    )
-    def test_level_of_the_best_candidate(self, anchors, level):
-        candidates = torch.zeros(8, dtype=torch.bool)
-        candidates[list(anchors)] = True
-        assert choose_level(self.scores, candidates, LEVEL_SIZES) == level
-
-    def test_several_anchors_per_location(self):
-        sizes = [(1, 3, 2), (1, 1, 2)]
-        assert choose_level(self.scores, self.scores > 0, sizes) == 1
 
 
 @pytest.fixture
@@ -149,6 +99,29 @@ class TestViewObject:
         assert (result.level, result.stride, result.best) == (1, 16, (0, 1))
         torch.testing.assert_close(result.ious, as_map([0.5, 1]))
         draw(result)
+
+    @pytest.mark.parametrize(
+        ("first", "last", "level", "best"), [(0, 5, 0, 5), (3, 6, 1, 0), (7, 7, 1, 1)]
+    )
+    def test_only_candidates_count(self, view, first, last, level, best):
+        box = [-4, -4, 20, 12]  # around all centres
+        boxes = [box if first <= i <= last else FAR for i in range(NUM_ANCHORS)]
+        result = view([box], [0.1, 0.2, 0.3, 0.4, 0.5, 0.8, 0.9, 0.85], boxes)
+        assert (result.level, result.best[0]) == (level, best)
+
+    def test_candidates_without_a_score(self, view):
+        boxes = [FAR] * 4 + [OBJECT] * 2 + [FAR] * 2
+        assert view([OBJECT], [0.0] * NUM_ANCHORS, boxes).best == (4, 4)
+
+    def test_several_anchors_per_location(self):
+        generator = DefaultAnchorGenerator(
+            sizes=[[16]], aspect_ratios=[0.5, 2.0], strides=[8], offset=0.0
+        )
+        gt = Instances(IMAGE_SIZE, gt_boxes=Boxes([[-4, -4, 12, 4]]), gt_classes=torch.tensor([0]))
+        boxes = torch.tensor([[-4.0, -4, 12, y] for y in (1, 2, 4, 3)])
+        scores = torch.tensor([[0.1], [0.6], [0.2], [0.3]])
+        predictions = DensePredictions(scores, boxes, IMAGE_SIZE, [(1, 2, 2)])
+        assert view_object(predictions, generator, gt, 0).best == (1, 2)
 
     def test_no_anchor_inside(self, view):
         result = view([[1, 1, 7, 7]], [0.5] * NUM_ANCHORS, [[1, 1, 7, 7]] * NUM_ANCHORS)

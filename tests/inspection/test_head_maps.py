@@ -6,8 +6,8 @@ import torch
 
 from detectron2.modeling.anchor_generator import DefaultAnchorGenerator
 from tood_d2.inference import DensePredictions
-from tood_d2.inspection import (
-    HeadInternals,
+from tood_d2.inspection.head_internals import HeadInternals
+from tood_d2.inspection.head_maps import (
     draw_location,
     draw_map,
     level_maps,
@@ -113,14 +113,14 @@ class TestViewLocation:
 
 class TestDrawing:
     def test_pictures_are_640_pixels_wide(self, maps):
-        # 24 pixels become 640, 16 become 427.
+        # 24 pixels become 640, 16 become 426.
         assert picture_scale(IMAGE_SIZE) == pytest.approx(26.67, abs=0.01)
         location = view_location(maps(0), 8, 0)
         for picture in (
             draw_map(IMAGE, maps(0).scores, maps(0), location),
             draw_location(IMAGE, location),
         ):
-            assert picture.shape == (427, 640, 3) and picture.dtype == np.uint8
+            assert picture.shape == (426, 640, 3) and picture.dtype == np.uint8
 
     def test_map_is_brightest_where_it_is_highest(self, maps):
         picture = draw_map(IMAGE, torch.tensor([[0.0, 1, 0], [0, 0, 0]]), maps(0), None).astype(int)

@@ -1,4 +1,4 @@
-"""How well classification and localisation agree in one image (Table 6 of the paper).
+"""How well classification and localisation agree (Table 6 of the paper).
 
 R dense predictions, D detections, M instances (ground-truth objects), K classes. Boxes are XYXY
 in pixels.
@@ -8,12 +8,17 @@ belongs to the instance of this class that its box overlaps most, so what a dete
 for an object does not count for its neighbour as well.
 """
 
+import math
+from collections import Counter
+from statistics import fmean
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from detectron2.structures import Boxes, pairwise_iou
+from detectron2.structures import Boxes, Instances, pairwise_iou
+
+from ..inference.dense_predictions import DensePredictions
 
 NUM_RANKED = 50
 NUM_AVERAGED = 10
@@ -39,15 +44,54 @@ class InstancePredictions(NamedTuple):
         return self.ious[:NUM_AVERAGED].mean().item() if len(self.ious) else 0.0
 
 
-class DetectionCounts(NamedTuple):
-    """What detections are, each judged by its instance, see :func:`match_instances`."""
+class AlignmentEvaluator:
+    """Collects what the paper's Table 6 says of a detector over a data set.
 
-    correct: int
-    """The first of each instance with an IoU of at least 0.5."""
-    redundant: int
-    """Further ones with an IoU of at least 0.5."""
-    error: int
-    """Those with an IoU between 0.1 and 0.5, both excluded."""
+    Attributes:
+        instances: the most confident predictions of each ground-truth instance so far.
+    """
+
+    def __init__(self):
+        self.instances: list[InstancePredictions] = []
+        self._counts = Counter(correct=0, redundant=0, error=0)
+
+    def add(self, predictions: DensePredictions, detections: Instances, gt: Instances) -> None:
+        """Adds an image.
+
+        Args:
+            predictions: before NMS.
+            detections: after NMS, with ``pred_boxes`` and ``pred_classes``.
+            gt: with ``gt_boxes`` and ``gt_classes``. All boxes are in pixels of the network input.
+        """
+        scores, boxes, *_ = predictions
+        detections, gt = detections.to(boxes.device), gt.to(boxes.device)
+        objects = gt.gt_boxes.tensor, gt.gt_classes
+        self.instances += predictions_of_instances(scores, boxes, *objects)
+        found = detections.pred_boxes.tensor, detections.pred_classes
+        self._counts.update(count_detections(*found, *objects))
+
+    def summarize(self) -> dict:
+        """Results of all images so far, ready for JSON.
+
+        Returns:
+            ``pcc`` and ``iou``: means over the instances, None without any. Instances without
+                a PCC are left out of its mean; those that nothing overlaps have an IoU of 0.
+            ``correct``, ``redundant``, ``error``: see :func:`count_detections`.
+            ``num_instances``, ``num_instances_without_pcc``.
+            ``instance_pcc``, ``instance_iou``: lists of the instances' own, None for no PCC.
+        """
+        pccs = [None if math.isnan(pcc := x.pcc) else pcc for x in self.instances]
+        ious = [x.iou for x in self.instances]
+        known = [x for x in pccs if x is not None]
+        return {
+            "pcc": fmean(known) if known else None,
+            "iou": fmean(ious) if ious else None,
+            **self._counts,
+            "num_instances": len(ious),
+            "num_instances_without_pcc": len(pccs) - len(known),
+            "instance_pcc": pccs,
+            "instance_iou": ious,
+        }
 
 
 def match_instances(
@@ -77,7 +121,7 @@ def match_instances(
 def predictions_of_instances(
     scores: Tensor, boxes: Tensor, gt_boxes: Tensor, gt_classes: Tensor
 ) -> list[InstancePredictions]:
-    """Finds the most confident predictions of each instance.
+    """Finds the most confident predictions of each of the M instances.
 
     Args:
         scores: (R, K).
@@ -86,7 +130,7 @@ def predictions_of_instances(
         gt_classes: (M,) int64.
 
     Returns:
-        M instances' predictions.
+        Of each instance, on the CPU.
     """
     matches = {}
     for cls in gt_classes.unique().tolist():
@@ -97,29 +141,28 @@ def predictions_of_instances(
         ious, matched_idxs = matches[cls]
         own = (matched_idxs == i).nonzero().squeeze(1)
         best = own[scores[own, cls].argsort(descending=True, stable=True)[:NUM_RANKED]]
-        instances.append(InstancePredictions(scores[best, cls], ious[best]))
+        instances.append(InstancePredictions(scores[best, cls].cpu(), ious[best].cpu()))
     return instances
 
 
 def count_detections(
     pred_boxes: Tensor, pred_classes: Tensor, gt_boxes: Tensor, gt_classes: Tensor
-) -> DetectionCounts:
-    """Counts correct, redundant and erroneous detections.
+) -> dict[str, int]:
+    """Counts what detections are, each judged by its instance, see :func:`match_instances`.
 
     Which detection of an instance is the first makes no difference to the numbers, so the
-    scores are not needed.
+    scores are not needed. The arguments are those of :func:`match_instances`.
 
-    Args:
-        pred_boxes: (D, 4).
-        pred_classes: (D,) int64.
-        gt_boxes: (M, 4).
-        gt_classes: (M,) int64.
+    Returns:
+        ``correct``: the first of each instance with an IoU of at least 0.5.
+        ``redundant``: further ones with an IoU of at least 0.5.
+        ``error``: those with an IoU between 0.1 and 0.5, both excluded.
     """
     ious, matched_idxs = match_instances(pred_boxes, pred_classes, gt_boxes, gt_classes)
     hits = matched_idxs[ious >= 0.5]
     correct = len(hits.unique())
     error = ((ious > 0.1) & (ious < 0.5)).sum().item()
-    return DetectionCounts(correct, len(hits) - correct, error)
+    return {"correct": correct, "redundant": len(hits) - correct, "error": error}
 
 
 def rank_correlation(x: Tensor, y: Tensor) -> float:

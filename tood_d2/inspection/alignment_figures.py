@@ -30,8 +30,8 @@ GT_COLOR = "gold"
 # Of the best anchors for classification and for localisation. Where the two are the same, one
 # remains visible behind the other.
 BEST_STYLES = (
-    {"label": "best classified", "color": "red", "linestyle": "-", "marker": "s", "size": 12},
-    {"label": "best localised", "color": "limegreen", "linestyle": "--", "marker": "P", "size": 9},
+    ("best classified", "red", "-", {"marker": "s", "markersize": 12}),
+    ("best localised", "limegreen", "--", {"marker": "P", "markersize": 9}),
 )
 PANEL_WIDTH = 4.5  # inches
 
@@ -42,9 +42,7 @@ class ObjectView(NamedTuple):
     gt_box: Tensor
     """(4,) of the object."""
     level: int
-    """Index of the level."""
     stride: int
-    """Of the level."""
     scores: Tensor
     """(Hi, Wi, Ai) for the class of the object."""
     ious: Tensor
@@ -54,7 +52,8 @@ class ObjectView(NamedTuple):
     centers: Tensor
     """(Hi, Wi, Ai, 2) of the anchors, (x, y)."""
     best: tuple[int, int] | None
-    """See :func:`best_anchors`."""
+    """Indices into the flattened maps of the candidates with the highest score and with the highest
+    IoU, the first among equals; None without candidates."""
 
 
 def anchor_generator_of(model: DenseDetector) -> DefaultAnchorGenerator:
@@ -63,38 +62,18 @@ def anchor_generator_of(model: DenseDetector) -> DefaultAnchorGenerator:
     return owner.anchor_generator
 
 
-def choose_level(scores: Tensor, candidates: Tensor, level_sizes: list[tuple[int, ...]]) -> int:
-    """Finds the level of the highest score.
-
-    Args:
-        scores: (R,), at least 0.
-        candidates: (R,) bool, the anchors that count.
-        level_sizes: (Hi, Wi, Ai) of each level.
-
-    Returns:
-        Index of the level; 0, the finest, without any candidate, as the object is tiny then.
-    """
-    best = scores.where(candidates, -1).argmax()
-    ends = torch.tensor(level_sizes).prod(dim=1).cumsum(0).to(best.device)
-    return torch.searchsorted(ends, best, right=True).item()
+def anchor_centers(
+    anchor_generator: DefaultAnchorGenerator, level_sizes: list[tuple[int, int, int]]
+) -> Tensor:
+    """Centres (R, 2), (x, y), on the CPU, of the anchors of levels with these (Hi, Wi, Ai)."""
+    maps = [torch.empty(1, 1, height, width) for height, width, _ in level_sizes]
+    return Boxes.cat(anchor_generator(maps)).get_centers().cpu()
 
 
-def best_anchors(scores: Tensor, ious: Tensor, candidates: Tensor) -> tuple[int, int] | None:
-    """Finds the best anchor for classification and that for localisation on a level.
-
-    Args:
-        scores: (Hi, Wi, Ai), at least 0.
-        ious: (Hi, Wi, Ai), at least 0.
-        candidates: (Hi, Wi, Ai) bool, the anchors that count.
-
-    Returns:
-        Indices into the flattened maps of the highest score and of the highest IoU, the first
-        among equals. None without any candidate.
-    """
-    if not candidates.any():
-        return None
-    best_score, best_iou = (x.where(candidates, -1).argmax().item() for x in (scores, ious))
-    return best_score, best_iou
+def on_level(values: Tensor, level_sizes: list[tuple[int, int, int]], level: int) -> Tensor:
+    """The part (Hi, Wi, Ai, ...) of one level of values (R, ...)."""
+    parts = values.split([math.prod(size) for size in level_sizes])
+    return parts[level].unflatten(0, level_sizes[level])
 
 
 def view_object(
@@ -112,26 +91,26 @@ def view_object(
         index: of the object.
 
     Returns:
-        The view, on the CPU.
+        The view, on the CPU. Without candidates it is of the finest level, as the object is tiny.
     """
     gt_boxes, gt_classes = gt.gt_boxes.tensor.cpu(), gt.gt_classes.cpu()
     gt_box, gt_class = gt_boxes[index], gt_classes[index]
     scores, boxes = predictions.scores[:, gt_class].cpu(), predictions.boxes.cpu()
     ious = pairwise_iou(Boxes(boxes), Boxes(gt_box[None])).squeeze(1)
 
-    maps = [torch.empty(1, 1, height, width) for height, width, _ in predictions.level_sizes]
-    centers = Boxes.cat(anchor_generator(maps)).get_centers().cpu()
+    sizes = predictions.level_sizes
+    centers = anchor_centers(anchor_generator, sizes)
     inside = ((centers > gt_box[:2]) & (centers < gt_box[2:])).all(dim=1)
     _, matched_idxs = match_instances(boxes, gt_class.expand(len(boxes)), gt_boxes, gt_classes)
     candidates = inside & (matched_idxs == index)
 
-    level = choose_level(scores, candidates, predictions.level_sizes)
-    size = predictions.level_sizes[level]
-    start = sum(map(math.prod, predictions.level_sizes[:level]))
+    best_score = scores.where(candidates, -1).argmax()
+    ends = torch.tensor(sizes).prod(dim=1).cumsum(0)
+    level = torch.searchsorted(ends, best_score, right=True).item()
     scores, ious, boxes, centers, candidates = (
-        x[start : start + math.prod(size)].unflatten(0, size)
-        for x in (scores, ious, boxes, centers, candidates)
+        on_level(x, sizes, level) for x in (scores, ious, boxes, centers, candidates)
     )
+    best = tuple(x.where(candidates, -1).argmax().item() for x in (scores, ious))
     return ObjectView(
         gt_box=gt_box,
         level=level,
@@ -140,7 +119,7 @@ def view_object(
         ious=ious,
         boxes=boxes,
         centers=centers,
-        best=best_anchors(scores, ious, candidates),
+        best=best if candidates.any() else None,
     )
 
 
@@ -181,11 +160,11 @@ def _draw_image(ax: Axes, image: np.ndarray, view: ObjectView) -> None:
         ax.plot([], [], " ", label="no anchor inside predicts it")
     else:
         _draw_best_anchors(ax, view)
-        for best, style in zip(view.best, BEST_STYLES, strict=True):
+        for best, (name, color, linestyle, _) in zip(view.best, BEST_STYLES, strict=True):
             score, iou = view.scores.flatten()[best], view.ious.flatten()[best]
-            label = f"{style['label']}: score {score:.2f}, IoU {iou:.2f}"
+            label = f"{name}: score {score:.2f}, IoU {iou:.2f}"
             box = view.boxes.view(-1, 4)[best]
-            draw_box(ax, box, style["color"], linestyle=style["linestyle"], label=label)
+            draw_box(ax, box, color, linestyle=linestyle, label=label)
     finish_axes(ax, image.shape)
     ax.legend(loc="upper center", bbox_to_anchor=(0.5, 0), frameon=False)
 
@@ -197,16 +176,20 @@ def _draw_map(
     image_shape: tuple[int, ...],
     vmax: float | None = None,
 ) -> None:
-    height, width, _ = values.shape
-    # A cell is drawn around its location, in the pixels of the image.
-    left, top = (view.centers[0, 0, 0] - view.stride / 2).tolist()
-    extent = (left, left + width * view.stride, top + height * view.stride, top)
+    extent = map_extent(view.centers[:, :, 0], view.stride)
     picture = ax.imshow(values.amax(dim=2).numpy(), cmap="bone", extent=extent, vmin=0, vmax=vmax)
     ax.get_figure(root=False).colorbar(picture, ax=ax, shrink=0.7)
     draw_box(ax, view.gt_box, GT_COLOR)
     if view.best is not None:
         _draw_best_anchors(ax, view)
     finish_axes(ax, image_shape)
+
+
+def map_extent(centers: Tensor, stride: int) -> tuple[float, ...]:
+    """Left, right, bottom and top of a map whose cells lie around their centres (Hi, Wi, 2)."""
+    left, top = (centers[0, 0] - stride / 2).tolist()
+    height, width, _ = centers.shape
+    return left, left + width * stride, top + height * stride, top
 
 
 def draw_box(ax: Axes, box: Tensor, color: str, **kwargs) -> None:
@@ -218,14 +201,9 @@ def draw_box(ax: Axes, box: Tensor, color: str, **kwargs) -> None:
 
 
 def _draw_best_anchors(ax: Axes, view: ObjectView) -> None:
-    for best, style in zip(view.best, BEST_STYLES, strict=True):
-        ax.plot(
-            *view.centers.view(-1, 2)[best].tolist(),
-            marker=style["marker"],
-            markersize=style["size"],
-            color=style["color"],
-            markeredgecolor="white",
-        )
+    for best, (_, color, _, marker) in zip(view.best, BEST_STYLES, strict=True):
+        x, y = view.centers.view(-1, 2)[best].tolist()
+        ax.plot(x, y, color=color, markeredgecolor="white", **marker)
 
 
 def finish_axes(ax: Axes, image_shape: tuple[int, ...]) -> None:

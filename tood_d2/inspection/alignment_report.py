@@ -8,7 +8,7 @@ from torch import nn
 from tqdm import tqdm
 
 from ..inference.dense_predictions import dense_predictions
-from .alignment_evaluator import AlignmentEvaluator
+from .alignment import AlignmentEvaluator
 
 COLUMNS = {
     "pcc": "PCC (top-50)",

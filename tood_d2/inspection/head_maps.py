@@ -3,33 +3,27 @@
 A level has Hi x Wi locations. Positions and boxes are in pixels of the network input.
 """
 
-import math
 from typing import NamedTuple
 
 import numpy as np
 import torch
-from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 from torch import Tensor
 
 from detectron2.modeling.anchor_generator import DefaultAnchorGenerator
-from detectron2.structures import Boxes
+from detectron2.utils.visualizer import VisImage
 
 from ..inference import DensePredictions
-from .alignment_figures import draw_box, finish_axes
+from .alignment_figures import anchor_centers, draw_box, finish_axes, map_extent, on_level
 from .head_internals import SIDE_COLORS, HeadInternals
 
 PICTURE_SIZE = 640  # pixels of a picture's longer side
 LOCATION_COLOR = "red"
-DPI = 100
 
 
 class LevelMaps(NamedTuple):
     """The predictions of a level: of a location's anchors that with the highest score."""
 
     stride: int
-    """Of the level."""
     centers: Tensor
     """(Hi, Wi, 2) of the locations, (x, y)."""
     scores: Tensor
@@ -79,21 +73,23 @@ def level_maps(
         level: index of the level.
         classes: indices of the classes that count, all by default.
     """
-    size, stride = predictions.level_sizes[level], anchor_generator.strides[level]
-    start = sum(map(math.prod, predictions.level_sizes[:level]))
-    rows = slice(start, start + math.prod(size))
-    maps = [torch.empty(1, 1, height, width) for height, width, _ in predictions.level_sizes]
-    centers = Boxes.cat(anchor_generator(maps)).get_centers().cpu()[rows].unflatten(0, size)
-    boxes = predictions.boxes[rows].cpu().unflatten(0, size)
-    scores = predictions.scores[rows].cpu()
+    sizes = predictions.level_sizes
+    scores, boxes, centers = (
+        on_level(x, sizes, level)
+        for x in (
+            predictions.scores.cpu(),
+            predictions.boxes.cpu(),
+            anchor_centers(anchor_generator, sizes),
+        )
+    )
     if classes:
-        counts = torch.zeros(scores.shape[1], dtype=torch.bool)
+        counts = torch.zeros(scores.shape[3], dtype=torch.bool)
         counts[classes] = True
         scores = scores.where(counts, 0)
-    scores, best_classes = (x.unflatten(0, size) for x in scores.max(dim=1))
+    scores, best_classes = scores.max(dim=3)
     best = scores.argmax(dim=2, keepdim=True)
     return LevelMaps(
-        stride=stride,
+        stride=anchor_generator.strides[level],
         centers=centers[:, :, 0],
         scores=scores.gather(2, best).squeeze(2),
         classes=best_classes.gather(2, best).squeeze(2),
@@ -125,7 +121,7 @@ def view_location(maps: LevelMaps, x: float, y: float) -> Location:
 
 def picture_scale(image_size: tuple[int, int]) -> float:
     """Pixels of a picture per pixel of the network input, of (height, width)."""
-    return PICTURE_SIZE / max(image_size)
+    return max(PICTURE_SIZE / max(image_size), 1 / min(image_size))  # a picture has pixels
 
 
 def draw_map(
@@ -144,18 +140,15 @@ def draw_map(
     Returns:
         The picture, uint8 RGB, see :func:`picture_scale`.
     """
-    figure, ax = _canvas(image.mean(axis=2), cmap="gray", vmin=0, vmax=255)
-    height, width = values.shape
-    # A cell is drawn around its location.
-    left, top = (maps.centers[0, 0] - maps.stride / 2).tolist()
-    extent = (left, left + width * maps.stride, top + height * maps.stride, top)
-    ax.imshow(
-        values.numpy(), cmap="inferno", extent=extent, aspect="auto", vmin=0, vmax=1, alpha=0.7,
+    picture = _picture(image.mean(axis=2, keepdims=True).repeat(3, axis=2))
+    extent = map_extent(maps.centers, maps.stride)
+    picture.ax.imshow(
+        values.numpy(), cmap="inferno", extent=extent, vmin=0, vmax=1, alpha=0.7,
         interpolation="nearest",
     )  # fmt: skip
     if location is not None:
-        ax.plot(*location.center.tolist(), "o", mfc="none", mec="white", mew=2, ms=10)
-    return _finish(figure, ax, image)
+        picture.ax.plot(*location.center.tolist(), "o", mfc="none", mec="white", mew=2, ms=10)
+    return _pixels(picture)
 
 
 def draw_location(image: np.ndarray, location: Location | None) -> np.ndarray:
@@ -168,7 +161,8 @@ def draw_location(image: np.ndarray, location: Location | None) -> np.ndarray:
     Returns:
         The picture, uint8 RGB, see :func:`picture_scale`.
     """
-    figure, ax = _canvas(image)
+    picture = _picture(image)
+    ax = picture.ax
     if location is not None:
         x, y = location.center.tolist()
         draw_box(ax, location.box, LOCATION_COLOR)
@@ -177,23 +171,16 @@ def draw_location(image: np.ndarray, location: Location | None) -> np.ndarray:
                 ax.plot([x, point[0]], [y, point[1]], color=color, linewidth=2)
                 ax.plot(*point, "o", color=color, mec="black", ms=8)
         ax.plot(x, y, "o", color="white", mec=LOCATION_COLOR, mew=2, ms=8)
-    return _finish(figure, ax, image)
+    return _pixels(picture)
 
 
-def _canvas(image: np.ndarray, **kwargs) -> tuple[Figure, Axes]:
-    """A figure without margins: its pixels are those of the image, scaled."""
-    height, width = image.shape[:2]
-    scale = picture_scale((height, width))
-    size = [max(1, round(x * scale)) / DPI for x in (width, height)]
-    figure = Figure(figsize=size, dpi=DPI)
-    ax = figure.add_axes((0, 0, 1, 1))
-    ax.imshow(image, extent=(0, width, height, 0), aspect="auto", **kwargs)
-    return figure, ax
+def _picture(image: np.ndarray) -> VisImage:
+    picture = VisImage(image, picture_scale(image.shape[:2]))
+    picture.ax.images[0].set_interpolation("auto")  # smooth if it becomes smaller
+    return picture
 
 
-def _finish(figure: Figure, ax: Axes, image: np.ndarray) -> np.ndarray:
-    finish_axes(ax, image.shape)
-    ax.axis("off")
-    canvas = FigureCanvasAgg(figure)
-    canvas.draw()
-    return np.asarray(canvas.buffer_rgba())[..., :3].copy()
+def _pixels(picture: VisImage) -> np.ndarray:
+    finish_axes(picture.ax, picture.img.shape)
+    picture.ax.set_aspect("auto")  # fill the picture, whose sides are rounded
+    return picture.get_image()
