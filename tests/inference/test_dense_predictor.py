@@ -166,6 +166,6 @@ class TestImageAnalysis:
         )
         analysis.look_inside()
         analysis.mark(100, 100)
-        assert analysis.head_pictures(1).alignment is None
+        assert analysis.head_pictures(1)[2] is None
         assert "alignment" not in analysis.describe(1)
         assert "left" not in analysis.describe(1)

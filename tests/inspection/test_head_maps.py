@@ -12,7 +12,6 @@ from tood_d2.inspection.head_maps import (
     draw_map,
     level_maps,
     picture_scale,
-    view_location,
 )
 
 STRIDES = (8, 16)
@@ -94,11 +93,11 @@ class TestViewLocation:
         [((0, 0), (0, 0)), ((11.9, 4.1), (1, 1)), ((12.1, 3.9), (0, 2)), ((99, 99), (1, 2))],
     )
     def test_nearest_location_is_viewed(self, maps, point, cell):
-        location = view_location(maps(0), *point)
+        location = maps(0).location_at(*point)
         assert (location.row, location.column) == cell
 
     def test_view_has_score_class_box_and_where_its_sides_are_read(self, maps):
-        location = view_location(maps(0), 9, 1)
+        location = maps(0).location_at(9, 1)
         assert location.center.tolist() == [8, 0]
         assert location.score == pytest.approx(0.7) and location.cls == 1
         assert location.box.tolist() == [1, 0, 9, 8]
@@ -107,7 +106,7 @@ class TestViewLocation:
         assert location.sampled.tolist() == [[0, 0], [8, -8], [16, 0], [8, 8]]
 
     def test_without_internals_there_is_no_alignment(self, maps):
-        location = view_location(maps(1, internals=None), 0, 0)
+        location = maps(1, internals=None).location_at(0, 0)
         assert location.alignment is location.sampled is None
 
 
@@ -115,7 +114,7 @@ class TestDrawing:
     def test_pictures_are_640_pixels_wide(self, maps):
         # 24 pixels become 640, 16 become 426.
         assert picture_scale(IMAGE_SIZE) == pytest.approx(26.67, abs=0.01)
-        location = view_location(maps(0), 8, 0)
+        location = maps(0).location_at(8, 0)
         for picture in (
             draw_map(IMAGE, maps(0).scores, maps(0), location),
             draw_location(IMAGE, location),
@@ -133,7 +132,7 @@ class TestDrawing:
     def test_box_is_red_and_where_its_right_side_is_read_orange(self, maps):
         plain = draw_location(IMAGE, None)
         assert (plain == 128).all()
-        marked = draw_location(IMAGE, view_location(maps(0), 8, 8))
+        marked = draw_location(IMAGE, maps(0).location_at(8, 8))
         # The box (4, 0, 12, 8) is red: its left side is at 4 * 26.67.
         red, green, blue = marked[150, 107].tolist()
         assert red > 200 and green < 60 and blue < 60

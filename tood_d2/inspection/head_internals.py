@@ -17,9 +17,7 @@ from detectron2.modeling.meta_arch.dense_detector import DenseDetector
 from ..modeling.heads.task_decomposition import pool_layers
 from .alignment_figures import GT_COLOR, PANEL_WIDTH, ObjectView, draw_box, finish_axes
 
-# An arrow is as long in the image as it is in truth.
 SIDE_COLORS = {"left": "deepskyblue", "top": "magenta", "right": "orange", "bottom": "springgreen"}
-ARROWS = {"angles": "xy", "scale_units": "xy", "scale": 1, "width": 0.006}
 
 
 class HeadInternals(NamedTuple):
@@ -58,8 +56,7 @@ def head_internals(model: DenseDetector, batched_input: dict) -> HeadInternals:
         box_weights.append(head.box_decomposition.layer_attention(pooled).flatten())
         task_features = head.task_features(layers)
         if task_features.offsets is not None:
-            level_offsets = task_features.offsets[0].permute(1, 2, 0).unflatten(2, (4, 2))
-            offsets.append(level_offsets.cpu())
+            offsets.append(task_features.offsets[0].permute(1, 2, 0).unflatten(2, (4, 2)).cpu())
         if task_features.alignment_logits is not None:
             alignment.append(task_features.alignment_logits[0, 0].float().sigmoid().cpu())
     return HeadInternals(
@@ -77,18 +74,21 @@ def draw_internals(image: np.ndarray, views: list[ObjectView], internals: HeadIn
     """
     figure = Figure(figsize=(3 * PANEL_WIDTH, 1.3 * PANEL_WIDTH), layout="constrained")
     axes = figure.subplot_mosaic([["image", "cls"], ["image", "box"]])
-    axes["image"].imshow(image, extent=(0, image.shape[1], image.shape[0], 0))
-    axes["image"].set_title("offsets of the sides at the best classified anchors")
+    ax = axes["image"]
+    ax.imshow(image, extent=(0, image.shape[1], image.shape[0], 0))
+    ax.set_title("offsets of the sides at the best classified anchors")
     for view in views:
-        draw_box(axes["image"], view.gt_box, GT_COLOR)
+        draw_box(ax, view.gt_box, GT_COLOR)
         if view.best is not None and internals.offsets:
             x, y = view.centers.view(-1, 2)[view.best[0]].tolist()
             offsets = internals.offsets[view.level].flatten(0, 1)[view.best[0]]
             dy, dx = (offsets * view.stride).T.numpy()
-            axes["image"].quiver([x] * 4, [y] * 4, dx, dy, color=SIDE_COLORS.values(), **ARROWS)
-    finish_axes(axes["image"], image.shape)
+            # An arrow is as long in the image as it is in truth.
+            scale = {"angles": "xy", "scale_units": "xy", "scale": 1, "width": 0.006}
+            ax.quiver([x] * 4, [y] * 4, dx, dy, color=SIDE_COLORS.values(), **scale)
+    finish_axes(ax, image.shape)
     handles = [Patch(color=color, label=side) for side, color in SIDE_COLORS.items()]
-    axes["image"].legend(handles=handles, loc="upper center", bbox_to_anchor=(0.5, 0), ncols=4)
+    ax.legend(handles=handles, loc="upper center", bbox_to_anchor=(0.5, 0), ncols=4)
     _draw_bars(axes["cls"], internals.cls_weights, "layer attention for classification")
     _draw_bars(axes["box"], internals.box_weights, "layer attention for localisation")
     axes["box"].set_xlabel("interactive layer")

@@ -20,24 +20,6 @@ PICTURE_SIZE = 640  # pixels of a picture's longer side
 LOCATION_COLOR = "red"
 
 
-class LevelMaps(NamedTuple):
-    """The predictions of a level: of a location's anchors that with the highest score."""
-
-    stride: int
-    centers: Tensor
-    """(Hi, Wi, 2) of the locations, (x, y)."""
-    scores: Tensor
-    """(Hi, Wi), of the best class."""
-    classes: Tensor
-    """(Hi, Wi), the best class."""
-    boxes: Tensor
-    """(Hi, Wi, 4)."""
-    alignment: Tensor | None
-    """(Hi, Wi), see :class:`HeadInternals`; None if there are none."""
-    offsets: Tensor | None
-    """(Hi, Wi, 4, 2), see :class:`HeadInternals`; None if there are none."""
-
-
 class Location(NamedTuple):
     """What is predicted at one location."""
 
@@ -55,6 +37,42 @@ class Location(NamedTuple):
     """The probability in the map M."""
     sampled: Tensor | None
     """(4, 2), (x, y) where the left, top, right and bottom side of the box were read."""
+
+
+class LevelMaps(NamedTuple):
+    """The predictions of a level: of a location's anchors that with the highest score."""
+
+    stride: int
+    centers: Tensor
+    """(Hi, Wi, 2) of the locations, (x, y)."""
+    scores: Tensor
+    """(Hi, Wi), of the best class."""
+    classes: Tensor
+    """(Hi, Wi), the best class."""
+    boxes: Tensor
+    """(Hi, Wi, 4)."""
+    alignment: Tensor | None
+    """(Hi, Wi), see :class:`HeadInternals`; None if there are none."""
+    offsets: Tensor | None
+    """(Hi, Wi, 4, 2), see :class:`HeadInternals`; None if there are none."""
+
+    def location_at(self, x: float, y: float) -> Location:
+        """Looks into the location next to a point of the network input."""
+        distances = (self.centers - torch.tensor([x, y])).square().sum(dim=2)
+        row, column = divmod(distances.argmin().item(), distances.shape[1])
+        center, sampled = self.centers[row, column], None
+        if self.offsets is not None:
+            sampled = center + self.stride * self.offsets[row, column].flip(1)  # from (dy, dx)
+        return Location(
+            row=row,
+            column=column,
+            center=center,
+            score=self.scores[row, column].item(),
+            cls=self.classes[row, column].item(),
+            box=self.boxes[row, column],
+            alignment=None if self.alignment is None else self.alignment[row, column].item(),
+            sampled=sampled,
+        )
 
 
 def level_maps(
@@ -96,26 +114,6 @@ def level_maps(
         boxes=boxes.gather(2, best[..., None].expand(-1, -1, 1, 4)).squeeze(2),
         alignment=internals.alignment[level] if internals and internals.alignment else None,
         offsets=internals.offsets[level] if internals and internals.offsets else None,
-    )
-
-
-def view_location(maps: LevelMaps, x: float, y: float) -> Location:
-    """Looks into the location next to a point of the network input."""
-    distances = (maps.centers - torch.tensor([x, y])).square().sum(dim=2)
-    row, column = divmod(distances.argmin().item(), distances.shape[1])
-    center = maps.centers[row, column]
-    sampled = None
-    if maps.offsets is not None:
-        sampled = center + maps.stride * maps.offsets[row, column].flip(1)  # from (dy, dx)
-    return Location(
-        row=row,
-        column=column,
-        center=center,
-        score=maps.scores[row, column].item(),
-        cls=maps.classes[row, column].item(),
-        box=maps.boxes[row, column],
-        alignment=None if maps.alignment is None else maps.alignment[row, column].item(),
-        sampled=sampled,
     )
 
 

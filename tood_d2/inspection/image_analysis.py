@@ -2,7 +2,6 @@
 
 import copy
 import logging
-from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -17,31 +16,12 @@ from ..inference.drawing import draw_detections
 from ..modeling import TaskAlignedHead
 from .alignment_figures import anchor_generator_of
 from .head_internals import SIDE_COLORS, HeadInternals, head_internals
-from .head_maps import (
-    LevelMaps,
-    Location,
-    draw_location,
-    draw_map,
-    level_maps,
-    picture_scale,
-    view_location,
-)
+from .head_maps import LevelMaps, Location, draw_location, draw_map, level_maps, picture_scale
 
 logger = logging.getLogger(__name__)
 
 DRAWN_SIDES = (640, 1600)
 """Pixels of a picture's longer side: smaller ones have no room for labels, larger ones are slow."""
-
-
-class HeadPictures(NamedTuple):
-    """Pictures of a level, (H, W, 3) uint8 RGB."""
-
-    location: np.ndarray
-    """The marked location, its box, and from where each side of the box was read."""
-    scores: np.ndarray
-    """The score map."""
-    alignment: np.ndarray | None
-    """The map M, None for a head that does not align scores."""
 
 
 class ImageAnalysis:
@@ -81,9 +61,9 @@ class ImageAnalysis:
         return self.predictor.select(self.predictions, score_thresh, nms_thresh, classes)
 
     def results(self, instances: Instances, file_name: str) -> list[dict]:
-        """Detections in the form of COCO's results, see :func:`coco_results`."""
-        names, ids = self.predictor.class_names, self.predictor.category_ids
-        return coco_results(instances, file_name, names, ids)
+        """Detections in the form of COCO's results, see :func:`.coco_results`."""
+        predictor = self.predictor
+        return coco_results(instances, file_name, predictor.class_names, predictor.category_ids)
 
     def draw(self, instances: Instances) -> VisImage:
         """Draws detections on the image, scaled if it is not of the size ``DRAWN_SIDES``."""
@@ -95,8 +75,7 @@ class ImageAnalysis:
             image = cv2.resize(image, (width, height), interpolation=interpolation)
             # It scales the boxes that it is given.
             instances = detector_postprocess(copy.deepcopy(instances), height, width)
-        names = self.predictor.class_names
-        return draw_detections(image, instances, names)
+        return draw_detections(image, instances, self.predictor.class_names)
 
     def look_inside(self) -> None:
         """Computes what :meth:`head_pictures` shows of a task-aligned head, the first time only."""
@@ -118,18 +97,25 @@ class ImageAnalysis:
 
     def marked_location(self, maps: LevelMaps) -> Location | None:
         """The marked location on a level, None as long as nothing is marked."""
-        return None if self._point is None else view_location(maps, *self._point)
+        return None if self._point is None else maps.location_at(*self._point)
 
-    def head_pictures(self, level: int, classes: list[int] | None = None) -> HeadPictures:
-        """Draws a level: the classes that count, all by default, and the marked location."""
+    def head_pictures(
+        self, level: int, classes: list[int] | None = None
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+        """Draws a level: the classes that count, all by default, and the marked location.
+
+        Returns:
+            Pictures (H, W, 3) uint8 RGB of the location, see :func:`.draw_location`, of the scores
+            and of the map M, the last one None for a head that does not align scores.
+        """
         maps = self.maps(level, classes)
         location = self.marked_location(maps)
         image = self.predictor.network_image(self.predictions)
-        alignment = None
-        if maps.alignment is not None:
-            alignment = draw_map(image, maps.alignment, maps, location)
-        scores = draw_map(image, maps.scores, maps, location)
-        return HeadPictures(draw_location(image, location), scores, alignment)
+        scores, alignment = (
+            None if values is None else draw_map(image, values, maps, location)
+            for values in (maps.scores, maps.alignment)
+        )
+        return draw_location(image, location), scores, alignment
 
     def describe(self, level: int, classes: list[int] | None = None) -> str | None:
         """Puts the marked location into words, in pixels of the image; None without one."""

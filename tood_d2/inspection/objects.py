@@ -37,8 +37,8 @@ def load_annotated(run: Run) -> Detector:
     records = {str(record["image_id"]): record for record in run.test_dicts()}
     model = load_detector(run)
     check_supported(model)
-    weights = run.options.init_checkpoint
-    return Detector(weights, model, records, run.annotated_test_mapper(), run.class_names)
+    name, mapper = run.options.init_checkpoint, run.annotated_test_mapper()
+    return Detector(name, model, records, mapper, run.class_names)
 
 
 def num_objects(detector: Detector, image_id: str) -> int:
@@ -48,18 +48,14 @@ def num_objects(detector: Detector, image_id: str) -> int:
 
 
 def choose_objects(
-    detector: Detector,
-    image_ids: list[str] | None,
-    indices: list[int] | None,
-    num_images: int,
+    detector: Detector, image_ids: list[str] | None, indices: list[int] | None, num_images: int
 ) -> dict[str, list[int]]:
     """The objects to draw of each image.
 
     Args:
         detector: whose data are meant.
-        image_ids: of the images, by default of the first ``num_images`` with objects.
+        image_ids: by default those of the first ``num_images`` images with objects.
         indices: of the objects in each of these images, by default all.
-        num_images: see ``image_ids``.
 
     Raises:
         ValueError: names an image or an object that does not exist.
@@ -83,41 +79,36 @@ def check_same_objects(first: Detector, second: Detector, image_ids: Iterable[st
     """Raises a ValueError unless the detectors' data have the same objects in the images."""
     if first.class_names != second.class_names:
         raise ValueError(f"{first.name} and {second.name} differ in their classes")
-    for image_id in image_ids:
-        same = image_id in second.records and (
-            num_objects(first, image_id) == num_objects(second, image_id)
-        )
-        if not same:
-            raise ValueError(f"{first.name} and {second.name} differ in image {image_id}")
-
-
-def view_objects(
-    detector: Detector, image_id: str, indices: list[int]
-) -> tuple[dict, np.ndarray, list[ObjectView]]:
-    """The model's input with ground truth, the image in it (RGB), and views of its objects."""
-    sample = detector.mapper(detector.records[image_id])
-    image = convert_image_to_rgb(sample["image"].permute(1, 2, 0), detector.mapper.image_format)
-    (predictions,) = dense_predictions(detector.model, [sample])
-    generator, gt = anchor_generator_of(detector.model), sample["instances"]
-    return sample, image, [view_object(predictions, generator, gt, index) for index in indices]
+    for id_ in image_ids:
+        if id_ not in second.records or num_objects(first, id_) != num_objects(second, id_):
+            raise ValueError(f"{first.name} and {second.name} differ in image {id_}")
 
 
 def draw_objects(
     detectors: list[Detector], objects: dict[str, list[int]], output: str, internals: bool
 ) -> None:
     """Writes a picture of each object and, if asked to, one of each image's internals."""
-    names = [detector.name for detector in detectors]
     for image_id, indices in tqdm(objects.items(), unit="image"):
-        samples, images, views = zip(
-            *(view_objects(detector, image_id, indices) for detector in detectors), strict=True
-        )
+        inputs, images, views = zip(*(_view(x, image_id, indices) for x in detectors), strict=True)
         for index, *views_of_object in zip(indices, *views, strict=True):
-            cls = detectors[0].class_names[samples[0]["instances"].gt_classes[index]]
+            cls = detectors[0].class_names[inputs[0]["instances"].gt_classes[index]]
+            names = [detector.name for detector in detectors]
             rows = list(zip(names, images, views_of_object, strict=True))
             figure = draw_object(rows, f"{cls} (image {image_id}, object {index})")
             figure.savefig(os.path.join(output, f"{image_id}_{index}.png"))
         if internals:
-            figure = draw_internals(
-                images[0], views[0], head_internals(detectors[0].model, samples[0])
-            )
+            found = head_internals(detectors[0].model, inputs[0])
+            figure = draw_internals(images[0], views[0], found)
             figure.savefig(os.path.join(output, f"{image_id}_internals.png"))
+
+
+def _view(
+    detector: Detector, image_id: str, indices: list[int]
+) -> tuple[dict, np.ndarray, list[ObjectView]]:
+    """The model's input with ground truth, the image in it (RGB), and views of its objects."""
+    model, mapper = detector.model, detector.mapper
+    sample = mapper(detector.records[image_id])
+    image = convert_image_to_rgb(sample["image"].permute(1, 2, 0), mapper.image_format)
+    (predictions,) = dense_predictions(model, [sample])
+    generator, gt = anchor_generator_of(model), sample["instances"]
+    return sample, image, [view_object(predictions, generator, gt, index) for index in indices]
