@@ -3,6 +3,7 @@
 N images of H x W pixels, K classes, C candidates.
 """
 
+from itertools import accumulate
 from typing import NamedTuple
 
 import torch
@@ -30,13 +31,7 @@ class CandidateDetector(nn.Module):
     """Normalisation, network, decoding and selection of candidates, for tensors of any size."""
 
     def __init__(self, model: DenseDetector):
-        """
-        Args:
-            model: see :func:`.scores_and_boxes`; not changed.
-
-        Raises:
-            TypeError: on a model of another type.
-        """
+        """Takes a model that :func:`.scores_and_boxes` knows; else raises a TypeError."""
         super().__init__()
         check_supported(model)
         self.model = model
@@ -55,15 +50,13 @@ class CandidateDetector(nn.Module):
         height, width = image_sizes[:, None, :1], image_sizes[:, None, 1:]
         limits = torch.cat((width, height, width, height), dim=2).to(boxes[0].dtype)
         found = [self._select(*level) for level in zip(scores, boxes, strict=True)]
-        offsets = [0]
-        for level in boxes[:-1]:
-            offsets.append(offsets[-1] + level.shape[1])
         all_boxes, all_scores, classes, locations = zip(*found, strict=True)
+        starts = accumulate((x.shape[1] for x in boxes[:-1]), initial=0)
         return (
             torch.cat(all_boxes, dim=1).clamp(min=0).minimum(limits),
             torch.cat(all_scores, dim=1),
             torch.cat(classes, dim=1),
-            torch.cat([x + y for x, y in zip(locations, offsets, strict=True)], dim=1),
+            torch.cat([x + y for x, y in zip(locations, starts, strict=True)], dim=1),
         )
 
     def predict(self, images: Tensor, image_sizes: Tensor) -> tuple[list[Tensor], list[Tensor]]:
@@ -84,9 +77,8 @@ class CandidateDetector(nn.Module):
         scores = torch.where(finite, scores, 0)
         num_classes = scores.shape[2]
         topk = self.model.test_topk_candidates
-        flat = scores.flatten(1)
         # With so many more there are always enough; they are pairs of the first location.
-        flat = torch.cat((flat, flat.new_zeros(flat.shape[0], topk)), dim=1)
+        flat = torch.cat((scores.flatten(1), scores.new_zeros(scores.shape[0], topk)), dim=1)
         best, pairs = flat.topk(topk, dim=1)
         pairs = torch.where(pairs < scores.shape[1] * num_classes, pairs, 0)
         locations = pairs // num_classes

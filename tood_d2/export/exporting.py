@@ -9,7 +9,7 @@ from torch import nn
 from detectron2.data.transforms import ResizeShortestEdge
 
 from ..config import Run
-from .agreement import compare_candidates, compare_nms
+from .agreement import compare_candidates, same_detections
 from .metadata import Metadata
 from .onnx_detector import ONNXDetector
 from .onnx_export import export_candidates, finish_onnx
@@ -53,21 +53,19 @@ def export_onnx(model: nn.Module, metadata: Metadata, path: str) -> bool:
     """
     candidates = export_candidates(model)
     onnx.save(finish_onnx(candidates, metadata), path)
-    without = ONNXDetector(
-        finish_onnx(candidates, replace(metadata, has_nms=False)).SerializeToString()
-    )
-    rows = list(compare_candidates(without, model, SIZES, BATCHES))
-    print(
-        tabulate(
-            [(f"{h}x{w}", *rest) for (h, w), *rest in rows], ["size", "images", "scores", "boxes"]
-        )
-    )
-    agrees = all(max(row.scores, row.boxes) <= TOLERANCE for row in rows)
+    without_nms = finish_onnx(candidates, replace(metadata, has_nms=False))
+    detector = ONNXDetector(without_nms.SerializeToString())
+    rows = [
+        (f"{size[0]}x{size[1]}", number, *compare_candidates(detector, model, size, number))
+        for size in SIZES
+        for number in BATCHES
+    ]
+    print(tabulate(rows, ["size", "images", "scores", "boxes"]))
+    agrees = all(max(differences) <= TOLERANCE for _, _, *differences in rows)
     if metadata.has_nms:
-        same = compare_nms(ONNXDetector(path), without, SIZES[0], BATCHES[-1])
+        same = same_detections(ONNXDetector(path), detector, SIZES[0], BATCHES[-1])
         print(f"NMS: {'as PyTorch does it' if same else 'NOT as PyTorch does it'}")
         agrees &= same
-    print(
-        f"{path}: {'agrees' if agrees else 'DOES NOT AGREE'} with PyTorch (relative, {TOLERANCE})"
-    )
+    verdict = "agrees" if agrees else "DOES NOT AGREE"
+    print(f"{path}: {verdict} with PyTorch (relative, {TOLERANCE})")
     return agrees

@@ -40,7 +40,8 @@ class Metadata:
         Raises:
             ValueError: if one is missing or no JSON.
         """
-        missing = [name for name in cls.__dataclass_fields__ if name not in properties]
+        names = cls.__dataclass_fields__
+        missing = [name for name in names if name not in properties]
         if missing:
             raise ValueError(f"no model of tood_d2: its metadata have no {', '.join(missing)}")
-        return cls(**{name: json.loads(properties[name]) for name in cls.__dataclass_fields__})
+        return cls(**{name: json.loads(properties[name]) for name in names})

@@ -12,8 +12,6 @@ from detectron2.structures import Boxes, ImageList, Instances
 from ..inference.predictor import ImagePredictor
 from .metadata import Metadata
 
-_UNREADABLE = (Fail, InvalidProtobuf, NoSuchFile)
-
 
 class ONNXDetector:
     """Runs an ONNX file of :func:`.finish_onnx`, with the inputs and outputs of a DenseDetector.
@@ -22,21 +20,20 @@ class ONNXDetector:
         metadata: of the file.
     """
 
-    def __init__(self, path: str, providers: list[str] | None = None):
+    def __init__(self, path: str | bytes):
         """
         Args:
-            path: of the file.
-            providers: of ONNX Runtime, by default all that there are.
+            path: of the file, or its content.
 
         Raises:
             ValueError: if it is no such file.
         """
-        providers = providers or onnxruntime.get_available_providers()
+        providers = onnxruntime.get_available_providers()
         try:
             self.session = onnxruntime.InferenceSession(path, providers=providers)
             properties = self.session.get_modelmeta().custom_metadata_map
             self.metadata = Metadata.from_properties(properties)
-        except (*_UNREADABLE, ValueError) as error:
+        except (Fail, InvalidProtobuf, NoSuchFile, ValueError) as error:
             raise ValueError(f"{path}: {error}") from error
 
     def run(self, images: torch.Tensor, image_sizes: torch.Tensor) -> list[torch.Tensor]:
@@ -58,8 +55,10 @@ class ONNXDetector:
         batch = ImageList.from_tensors(images, self.metadata.size_divisibility)
         outputs = self.run(batch.tensor, torch.tensor(batch.image_sizes))
         results = []
-        for i, (size, sample) in enumerate(zip(batch.image_sizes, batched_inputs, strict=True)):
-            instances = self._select(size, *(x[i] for x in outputs[:3]))
+        for size, sample, *found in zip(
+            batch.image_sizes, batched_inputs, *outputs[:3], strict=True
+        ):
+            instances = self._select(size, *found)
             height, width = sample.get("height", size[0]), sample.get("width", size[1])
             results.append({"instances": detector_postprocess(instances, height, width)})
         return results
@@ -75,16 +74,10 @@ class ONNXDetector:
 
 
 class ONNXPredictor(ImagePredictor):
-    """Detects in images by an ONNX file of :func:`.finish_onnx`."""
+    """Detects in images by an :class:`ONNXDetector`."""
 
     def __init__(self, path: str):
-        """
-        Args:
-            path: of the file.
-
-        Raises:
-            ValueError: see :class:`ONNXDetector`.
-        """
+        """Raises a ValueError if there is no such file at the path."""
         model = ONNXDetector(path)
         metadata = model.metadata
         resize = ResizeShortestEdge(metadata.short_edge_length, metadata.max_size)

@@ -13,25 +13,18 @@ from .metadata import Metadata
 from .nms import append_nms
 
 OPSET = 20
-INPUTS = ("images", "image_sizes")
 MAX_SIDE = 8192  # pixels of the input
-
-# Large enough that no level has a side of one location, which would be taken for a constant.
-_EXAMPLE_CELLS = (9, 13)
 
 
 def export_program(model: DenseDetector) -> torch.export.ExportedProgram:
     """Exports a detector up to its candidates, for any number and size of images.
 
-    Args:
-        model: see :class:`CandidateDetector`; a copy of it is exported.
-
-    Returns:
-        A program with the signature of :class:`CandidateDetector`.
+    A copy of the model is exported, with the inputs and outputs of :class:`CandidateDetector`.
     """
     detector = CandidateDetector(fold_norms(model))
     divisibility = max(model.backbone.size_divisibility, 1)
-    height, width = (divisibility * cells for cells in _EXAMPLE_CELLS)
+    # Large enough that no level has a side of one location, which would be taken for a constant.
+    height, width = 9 * divisibility, 13 * divisibility
     images = torch.zeros(2, 3, height, width, device=model.device)
     image_sizes = torch.tensor([[height, width]] * 2, device=model.device)
     number = torch.export.Dim("N", min=1)
@@ -47,17 +40,10 @@ def export_program(model: DenseDetector) -> torch.export.ExportedProgram:
 
 
 def export_candidates(model: DenseDetector) -> ModelProto:
-    """Exports a detector up to its candidates to ONNX.
-
-    Args:
-        model: see :class:`CandidateDetector`.
-
-    Returns:
-        A model with the inputs and outputs of :class:`CandidateDetector`.
-    """
+    """Exports a detector to ONNX, with the inputs and outputs of :class:`CandidateDetector`."""
     program = torch.onnx.export(
         export_program(model),
-        input_names=INPUTS,
+        input_names=("images", "image_sizes"),
         output_names=Candidates._fields,
         opset_version=OPSET,
         custom_translation_table={torch.ops.torchvision.deform_conv2d.default: _deform_conv2d},
@@ -86,12 +72,9 @@ def _deform_conv2d(
     groups, offset_groups, use_mask,
 ):  # fmt: skip
     """torchvision's operator by ONNX's, which is defined alike."""
+    inputs = x, weight, offset, bias, mask if use_mask else None
     return op.DeformConv(
-        x,
-        weight,
-        offset,
-        bias,
-        mask if use_mask else None,
+        *inputs,
         strides=(stride_h, stride_w),
         pads=(pad_h, pad_w, pad_h, pad_w),
         dilations=(dilation_h, dilation_w),
