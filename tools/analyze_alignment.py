@@ -27,7 +27,7 @@ def run(args: argparse.Namespace) -> None:
     from detectron2.data import build_detection_test_loader
     from tood_d2.config import load_run, register_datasets
     from tood_d2.inference import check_supported, load_detector
-    from tood_d2.inspection.alignment_report import analyze, draw_alignment, format_table
+    from tood_d2.inspection.alignment import analyze, draw_alignment, format_table
 
     os.makedirs(args.output, exist_ok=True)
     run = load_run(args.config_file, args.opts, args.trust)

@@ -55,6 +55,7 @@ class TestLevelMaps:
             result.scores, torch.tensor([[0.8, 0.7, 0.6], [0.55, 0.55, 0.55]])
         )
         assert result.classes.tolist() == [[1, 1, 1], [0, 0, 0]]
+        assert result.boxes[0, 1].tolist() == [1, 0, 9, 8]
         assert result.boxes[1, 2].tolist() == [5, 0, 13, 8]
         assert (result.alignment == 0.25).all() and result.alignment.shape == (2, 3)
 
@@ -87,37 +88,29 @@ class TestLevelMaps:
         torch.testing.assert_close(result.centers, torch.tensor([[[0.0, 0], [8, 0]]]))
 
 
-class TestViewLocation:
+class TestLocation:
     @pytest.mark.parametrize(
         ("point", "cell"),
         [((0, 0), (0, 0)), ((11.9, 4.1), (1, 1)), ((12.1, 3.9), (0, 2)), ((99, 99), (1, 2))],
     )
-    def test_nearest_location_is_viewed(self, maps, point, cell):
-        location = maps(0).location_at(*point)
-        assert (location.row, location.column) == cell
+    def test_nearest_location_is_found(self, maps, point, cell):
+        assert maps(0).cell_at(*point) == cell
 
-    def test_view_has_score_class_box_and_where_its_sides_are_read(self, maps):
-        location = maps(0).location_at(9, 1)
-        assert location.center.tolist() == [8, 0]
-        assert location.score == pytest.approx(0.7) and location.cls == 1
-        assert location.box.tolist() == [1, 0, 9, 8]
-        assert location.alignment == 0.25
-        # A cell of 8 pixels to the left, above, to the right and below.
-        assert location.sampled.tolist() == [[0, 0], [8, -8], [16, 0], [8, 8]]
+    def test_sides_are_read_a_cell_to_the_left_above_to_the_right_and_below(self, maps):
+        # Around (8, 0), with cells of 8 pixels.
+        assert maps(0).sampled((0, 1)).tolist() == [[0, 0], [8, -8], [16, 0], [8, 8]]
 
-    def test_without_internals_there_is_no_alignment(self, maps):
-        location = maps(1, internals=None).location_at(0, 0)
-        assert location.alignment is location.sampled is None
+    def test_without_internals_nothing_is_known_of_the_sides(self, maps):
+        assert maps(1, internals=None).sampled((0, 0)) is None
 
 
 class TestDrawing:
     def test_pictures_are_640_pixels_wide(self, maps):
         # 24 pixels become 640, 16 become 426.
         assert picture_scale(IMAGE_SIZE) == pytest.approx(26.67, abs=0.01)
-        location = maps(0).location_at(8, 0)
         for picture in (
-            draw_map(IMAGE, maps(0).scores, maps(0), location),
-            draw_location(IMAGE, location),
+            draw_map(IMAGE, maps(0).scores, maps(0), (0, 1)),
+            draw_location(IMAGE, maps(0), (0, 1)),
         ):
             assert picture.shape == (426, 640, 3) and picture.dtype == np.uint8
 
@@ -130,9 +123,9 @@ class TestDrawing:
         assert (picture[350] == 128).all()  # below y = 12, there is no location
 
     def test_box_is_red_and_where_its_right_side_is_read_orange(self, maps):
-        plain = draw_location(IMAGE, None)
+        plain = draw_location(IMAGE, maps(0), None)
         assert (plain == 128).all()
-        marked = draw_location(IMAGE, maps(0).location_at(8, 8))
+        marked = draw_location(IMAGE, maps(0), (1, 1))
         # The box (4, 0, 12, 8) is red: its left side is at 4 * 26.67.
         red, green, blue = marked[150, 107].tolist()
         assert red > 200 and green < 60 and blue < 60

@@ -10,19 +10,32 @@ for an object does not count for its neighbour as well.
 
 import math
 from collections import Counter
+from collections.abc import Iterable
 from statistics import fmean
 from typing import NamedTuple
 
 import torch
-from torch import Tensor
+from matplotlib.figure import Figure
+from tabulate import tabulate
+from torch import Tensor, nn
+from tqdm import tqdm
 
 from detectron2.structures import Boxes, Instances, pairwise_iou
 
-from ..inference.dense_predictions import DensePredictions
+from ..inference.dense_predictions import DensePredictions, dense_predictions
 
 NUM_RANKED = 50
 NUM_AVERAGED = 10
 NO_INSTANCE = -1
+COLUMNS = {
+    "pcc": "PCC (top-50)",
+    "iou": "IoU (top-10)",
+    "correct": "#Correct boxes",
+    "redundant": "#Redundant boxes",
+    "error": "#Error boxes",
+    "num_instances": "#Instances",
+}
+MAX_POINTS = 5000  # of the figure
 
 
 class InstancePredictions(NamedTuple):
@@ -92,6 +105,43 @@ class AlignmentEvaluator:
             "instance_pcc": pccs,
             "instance_iou": ious,
         }
+
+
+@torch.no_grad()
+def analyze(model: nn.Module, loader: Iterable[list[dict]]) -> AlignmentEvaluator:
+    """Runs the model over the data, twice: for its dense predictions and for its detections."""
+    evaluator = AlignmentEvaluator()
+    for batch in tqdm(loader, unit="batch"):
+        # Without a size to scale them to, detections stay in pixels of the network input.
+        images = [{"image": x["image"]} for x in batch]
+        for predictions, output, sample in zip(
+            dense_predictions(model, images), model(images), batch, strict=True
+        ):
+            evaluator.add(predictions, output["instances"], sample["instances"])
+    return evaluator
+
+
+def draw_alignment(evaluator: AlignmentEvaluator, summary: dict) -> Figure:
+    """Left the instances' PCC, right the IoU of predictions against their score."""
+    figure = Figure(figsize=(10, 4), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    pccs = [x for x in summary["instance_pcc"] if x is not None]
+    left.hist(pccs, bins=40, range=(-1, 1))
+    if pccs:
+        left.axvline(summary["pcc"], color="black", label=f"mean {summary['pcc']:.3f}")
+        left.legend()
+    left.set(xlabel="PCC of the 50 most confident predictions", ylabel="instances")
+    points = torch.cat([torch.zeros(0, 2), *(torch.stack(x, 1) for x in evaluator.instances)])
+    chosen = torch.randperm(len(points), generator=torch.Generator().manual_seed(0))[:MAX_POINTS]
+    right.scatter(*points[chosen].T.numpy(), s=4, alpha=0.3, linewidths=0)
+    right.set(xlabel="score", ylabel="IoU", xlim=(0, 1), ylim=(0, 1))
+    return figure
+
+
+def format_table(summary: dict) -> str:
+    """The columns of Table 6 as Markdown."""
+    cells = [summary[key] for key in COLUMNS]
+    return tabulate([cells], COLUMNS.values(), "github", floatfmt=".3f", missingval="–")
 
 
 def match_instances(

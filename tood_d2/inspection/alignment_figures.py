@@ -142,47 +142,37 @@ def draw_object(rows: list[tuple[str, np.ndarray, ObjectView]], title: str) -> F
     subfigures = figure.subfigures(len(rows), squeeze=False).flat
     for subfigure, (name, image, view) in zip(subfigures, rows, strict=True):
         subfigure.suptitle(name)
-        left, middle, right = subfigure.subplots(1, 3)
-        _draw_image(left, image, view)
-        _draw_map(middle, view.scores, view, image.shape)
-        _draw_map(right, view.ious, view, image.shape, vmax=1)
-        height, width, _ = view.scores.shape
-        middle.set_title(f"score, {height} x {width} locations")
+        left, middle, right = axes = subfigure.subplots(1, 3)
+        left.imshow(image, extent=(0, image.shape[1], image.shape[0], 0))
+        extent = map_extent(view.centers[:, :, 0], view.stride)
+        for ax, values, vmax in ((middle, view.scores, None), (right, view.ious, 1)):
+            values = values.amax(dim=2).numpy()
+            picture = ax.imshow(values, cmap="bone", extent=extent, vmin=0, vmax=vmax)
+            subfigure.colorbar(picture, ax=ax, shrink=0.7)
+        middle.set_title("score, {} x {} locations".format(*view.scores.shape))
         right.set_title(f"IoU, stride {view.stride}")
+        for ax in axes:
+            draw_box(ax, view.gt_box, GT_COLOR, label="ground truth")
+            _draw_best_anchors(ax, view)
+            finish_axes(ax, image.shape)
+        _draw_best_boxes(left, view)
+        left.legend(loc="upper center", bbox_to_anchor=(0.5, 0), frameon=False)
     return figure
 
 
-def _draw_image(ax: Axes, image: np.ndarray, view: ObjectView) -> None:
-    height, width, _ = image.shape
-    ax.imshow(image, extent=(0, width, height, 0))
-    draw_box(ax, view.gt_box, GT_COLOR, label="ground truth")
+def _draw_best_anchors(ax: Axes, view: ObjectView) -> None:
+    for best, (_, color, _, marker) in zip(view.best or (), BEST_STYLES, strict=False):
+        x, y = view.centers.view(-1, 2)[best].tolist()
+        ax.plot(x, y, color=color, markeredgecolor="white", **marker)
+
+
+def _draw_best_boxes(ax: Axes, view: ObjectView) -> None:
     if view.best is None:
         ax.plot([], [], " ", label="no anchor inside predicts it")
-    else:
-        _draw_best_anchors(ax, view)
-        for best, (name, color, linestyle, _) in zip(view.best, BEST_STYLES, strict=True):
-            score, iou = view.scores.flatten()[best], view.ious.flatten()[best]
-            label = f"{name}: score {score:.2f}, IoU {iou:.2f}"
-            box = view.boxes.view(-1, 4)[best]
-            draw_box(ax, box, color, linestyle=linestyle, label=label)
-    finish_axes(ax, image.shape)
-    ax.legend(loc="upper center", bbox_to_anchor=(0.5, 0), frameon=False)
-
-
-def _draw_map(
-    ax: Axes,
-    values: Tensor,
-    view: ObjectView,
-    image_shape: tuple[int, ...],
-    vmax: float | None = None,
-) -> None:
-    extent = map_extent(view.centers[:, :, 0], view.stride)
-    picture = ax.imshow(values.amax(dim=2).numpy(), cmap="bone", extent=extent, vmin=0, vmax=vmax)
-    ax.get_figure(root=False).colorbar(picture, ax=ax, shrink=0.7)
-    draw_box(ax, view.gt_box, GT_COLOR)
-    if view.best is not None:
-        _draw_best_anchors(ax, view)
-    finish_axes(ax, image_shape)
+    for best, (name, color, linestyle, _) in zip(view.best or (), BEST_STYLES, strict=False):
+        score, iou = view.scores.flatten()[best], view.ious.flatten()[best]
+        label = f"{name}: score {score:.2f}, IoU {iou:.2f}"
+        draw_box(ax, view.boxes.view(-1, 4)[best], color, linestyle=linestyle, label=label)
 
 
 def map_extent(centers: Tensor, stride: int) -> tuple[float, ...]:
@@ -198,12 +188,6 @@ def draw_box(ax: Axes, box: Tensor, color: str, **kwargs) -> None:
     ax.add_patch(
         Rectangle((x1, y1), x2 - x1, y2 - y1, fill=False, linewidth=2, edgecolor=color, **kwargs)
     )
-
-
-def _draw_best_anchors(ax: Axes, view: ObjectView) -> None:
-    for best, (_, color, _, marker) in zip(view.best, BEST_STYLES, strict=True):
-        x, y = view.centers.view(-1, 2)[best].tolist()
-        ax.plot(x, y, color=color, markeredgecolor="white", **marker)
 
 
 def finish_axes(ax: Axes, image_shape: tuple[int, ...]) -> None:

@@ -20,25 +20,6 @@ PICTURE_SIZE = 640  # pixels of a picture's longer side
 LOCATION_COLOR = "red"
 
 
-class Location(NamedTuple):
-    """What is predicted at one location."""
-
-    row: int
-    column: int
-    center: Tensor
-    """(2,), (x, y)."""
-    score: float
-    """Of the best class."""
-    cls: int
-    """The best class."""
-    box: Tensor
-    """(4,)."""
-    alignment: float | None
-    """The probability in the map M."""
-    sampled: Tensor | None
-    """(4, 2), (x, y) where the left, top, right and bottom side of the box were read."""
-
-
 class LevelMaps(NamedTuple):
     """The predictions of a level: of a location's anchors that with the highest score."""
 
@@ -56,23 +37,19 @@ class LevelMaps(NamedTuple):
     offsets: Tensor | None
     """(Hi, Wi, 4, 2), see :class:`HeadInternals`; None if there are none."""
 
-    def location_at(self, x: float, y: float) -> Location:
-        """Looks into the location next to a point of the network input."""
+    def cell_at(self, x: float, y: float) -> tuple[int, int]:
+        """(row, column) of the location next to a point of the network input."""
         distances = (self.centers - torch.tensor([x, y])).square().sum(dim=2)
-        row, column = divmod(distances.argmin().item(), distances.shape[1])
-        center, sampled = self.centers[row, column], None
-        if self.offsets is not None:
-            sampled = center + self.stride * self.offsets[row, column].flip(1)  # from (dy, dx)
-        return Location(
-            row=row,
-            column=column,
-            center=center,
-            score=self.scores[row, column].item(),
-            cls=self.classes[row, column].item(),
-            box=self.boxes[row, column],
-            alignment=None if self.alignment is None else self.alignment[row, column].item(),
-            sampled=sampled,
-        )
+        return divmod(distances.argmin().item(), distances.shape[1])
+
+    def sampled(self, cell: tuple[int, int]) -> Tensor | None:
+        """(4, 2), (x, y) where the left, top, right and bottom side of a location's box are read.
+
+        None without offsets.
+        """
+        if self.offsets is None:
+            return None
+        return self.centers[cell] + self.stride * self.offsets[cell].flip(1)  # from (dy, dx)
 
 
 def level_maps(
@@ -123,7 +100,7 @@ def picture_scale(image_size: tuple[int, int]) -> float:
 
 
 def draw_map(
-    image: np.ndarray, values: Tensor, maps: LevelMaps, location: Location | None
+    image: np.ndarray, values: Tensor, maps: LevelMaps, cell: tuple[int, int] | None
 ) -> np.ndarray:
     """Draws a map over an image, dark (0) to bright (1), and marks a location.
 
@@ -133,7 +110,7 @@ def draw_map(
         image: (H, W, 3), uint8 RGB, the network input.
         values: (Hi, Wi) of the level, from 0 to 1.
         maps: of the level.
-        location: to mark.
+        cell: (row, column) to mark.
 
     Returns:
         The picture, uint8 RGB, see :func:`picture_scale`.
@@ -144,28 +121,23 @@ def draw_map(
         values.numpy(), cmap="inferno", extent=extent, vmin=0, vmax=1, alpha=0.7,
         interpolation="nearest",
     )  # fmt: skip
-    if location is not None:
-        picture.ax.plot(*location.center.tolist(), "o", mfc="none", mec="white", mew=2, ms=10)
+    if cell is not None:
+        picture.ax.plot(*maps.centers[cell].tolist(), "o", mfc="none", mec="white", mew=2, ms=10)
     return _pixels(picture)
 
 
-def draw_location(image: np.ndarray, location: Location | None) -> np.ndarray:
+def draw_location(image: np.ndarray, maps: LevelMaps, cell: tuple[int, int] | None) -> np.ndarray:
     """Draws a location, its box, and from where each side of the box was read.
 
-    Args:
-        image: (H, W, 3), uint8 RGB, the network input.
-        location: None draws the image only.
-
-    Returns:
-        The picture, uint8 RGB, see :func:`picture_scale`.
+    The arguments and the picture are those of :func:`draw_map`.
     """
     picture = _picture(image)
-    ax = picture.ax
-    if location is not None:
-        x, y = location.center.tolist()
-        draw_box(ax, location.box, LOCATION_COLOR)
-        if location.sampled is not None:
-            for color, point in zip(SIDE_COLORS.values(), location.sampled.tolist(), strict=True):
+    if cell is not None:
+        ax, (x, y) = picture.ax, maps.centers[cell].tolist()
+        draw_box(ax, maps.boxes[cell], LOCATION_COLOR)
+        sampled = maps.sampled(cell)
+        if sampled is not None:
+            for color, point in zip(SIDE_COLORS.values(), sampled.tolist(), strict=True):
                 ax.plot([x, point[0]], [y, point[1]], color=color, linewidth=2)
                 ax.plot(*point, "o", color=color, mec="black", ms=8)
         ax.plot(x, y, "o", color="white", mec=LOCATION_COLOR, mew=2, ms=8)

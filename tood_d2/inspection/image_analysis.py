@@ -16,7 +16,7 @@ from ..inference.drawing import draw_detections
 from ..modeling import TaskAlignedHead
 from .alignment_figures import anchor_generator_of
 from .head_internals import SIDE_COLORS, HeadInternals, head_internals
-from .head_maps import LevelMaps, Location, draw_location, draw_map, level_maps, picture_scale
+from .head_maps import LevelMaps, draw_location, draw_map, level_maps, picture_scale
 
 logger = logging.getLogger(__name__)
 
@@ -95,9 +95,8 @@ class ImageAnalysis:
         dense = self.predictions.dense
         return level_maps(dense, self._internals, self._generator, level, classes)
 
-    def marked_location(self, maps: LevelMaps) -> Location | None:
-        """The marked location on a level, None as long as nothing is marked."""
-        return None if self._point is None else maps.location_at(*self._point)
+    def _marked_cell(self, maps: LevelMaps) -> tuple[int, int] | None:
+        return None if self._point is None else maps.cell_at(*self._point)
 
     def head_pictures(
         self, level: int, classes: list[int] | None = None
@@ -109,32 +108,34 @@ class ImageAnalysis:
             and of the map M, the last one None for a head that does not align scores.
         """
         maps = self.maps(level, classes)
-        location = self.marked_location(maps)
+        cell = self._marked_cell(maps)
         image = self.predictor.network_image(self.predictions)
         scores, alignment = (
-            None if values is None else draw_map(image, values, maps, location)
+            None if values is None else draw_map(image, values, maps, cell)
             for values in (maps.scores, maps.alignment)
         )
-        return draw_location(image, location), scores, alignment
+        return draw_location(image, maps, cell), scores, alignment
 
     def describe(self, level: int, classes: list[int] | None = None) -> str | None:
         """Puts the marked location into words, in pixels of the image; None without one."""
-        location = self.marked_location(self.maps(level, classes))
-        if location is None:
+        maps = self.maps(level, classes)
+        cell = self._marked_cell(maps)
+        if cell is None:
             return None
+        row, column = cell
         height, width = self.predictions.dense.image_size
         factors = np.tile([self.image.shape[1] / width, self.image.shape[0] / height], 2)
-        x, y = location.center.numpy() * factors[:2]
-        x1, y1, x2, y2 = location.box.numpy() * factors
-        name = self.predictor.class_names[location.cls]
+        x, y = maps.centers[cell].numpy() * factors[:2]
+        x1, y1, x2, y2 = maps.boxes[cell].numpy() * factors
+        name = self.predictor.class_names[maps.classes[cell]]
         parts = [
-            f"{self.levels[level]}, row {location.row}, column {location.column} at "
-            f"({x:.0f}, {y:.0f}): score {location.score:.3f} for {name}"
+            f"{self.levels[level]}, row {row}, column {column} at ({x:.0f}, {y:.0f}): "
+            f"score {maps.scores[cell]:.3f} for {name}"
         ]
-        if location.alignment is not None:
-            parts.append(f"alignment {location.alignment:.3f}")
+        if maps.alignment is not None:
+            parts.append(f"alignment {maps.alignment[cell]:.3f}")
         parts.append(f"box ({x1:.1f}, {y1:.1f}) to ({x2:.1f}, {y2:.1f})")
-        if location.sampled is not None:
+        if maps.offsets is not None:
             sides = ", ".join(f"{side} ({color})" for side, color in SIDE_COLORS.items())
             parts.append(f"its sides are read at the points: {sides}")
         return ", ".join(parts)
