@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from detectron2.layers import batched_nms
-from tood_d2.export.agreement import compare_candidates, random_batch
 from tood_d2.export.candidates import CandidateDetector, Candidates
+from tood_d2.export.exporting import compare_candidates, random_batch
 from tood_d2.export.metadata import Metadata
 from tood_d2.export.onnx_detector import ONNXDetector, ONNXPredictor
 from tood_d2.export.onnx_export import finish_onnx

@@ -56,30 +56,32 @@ class IllustratedCOCOEvaluator(COCOEvaluator):
     def _derive_coco_results(self, coco_eval: COCOeval | None, iou_type: str, class_names=None):
         results = super()._derive_coco_results(coco_eval, iou_type, class_names)
         if iou_type == "bbox" and self._output_dir and comm.is_main_process():
-            for write in (self._write_pr_curves, self._write_confusion_matrix):
+            for name, draw in (
+                ("pr_curves.png", self._draw_pr_curves),
+                ("confusion_matrix.png", self._draw_confusion_matrix),
+            ):
                 try:
-                    write(coco_eval)
+                    figure = draw(coco_eval)
+                    with PathManager.open(os.path.join(self._output_dir, name), "wb") as file:
+                        figure.savefig(file, format="png")
                 except Exception as error:
                     logger.warning(f"No picture of the evaluation: {type(error).__name__}: {error}")
         return results
 
-    def _write_pr_curves(self, coco_eval: COCOeval | None) -> None:
+    def _draw_pr_curves(self, coco_eval: COCOeval | None):
         # Here, as drawing imports matplotlib.
         from .figures import draw_pr_curves
 
         class_names = _class_names(self._coco_api)
         if coco_eval is None:
-            recalls = np.zeros(0)
-            precisions = {0.5: np.zeros((0, len(class_names)))}
-        else:
-            recalls = coco_eval.params.recThrs
-            # The most detections per image, objects of all sizes.
-            precision = coco_eval.eval["precision"][:, :, :, 0, -1]
-            iou_threshs = coco_eval.params.iouThrs
-            precisions = {t: precision[np.abs(iou_threshs - t).argmin()] for t in (0.5, 0.75)}
-        self._save(draw_pr_curves(recalls, precisions, class_names), "pr_curves.png")
+            return draw_pr_curves(np.zeros(0), {0.5: np.zeros((0, len(class_names)))}, class_names)
+        # The most detections per image, objects of all sizes.
+        precision = coco_eval.eval["precision"][:, :, :, 0, -1]
+        iou_threshs = coco_eval.params.iouThrs
+        precisions = {t: precision[np.abs(iou_threshs - t).argmin()] for t in (0.5, 0.75)}
+        return draw_pr_curves(coco_eval.params.recThrs, precisions, class_names)
 
-    def _write_confusion_matrix(self, coco_eval: COCOeval | None) -> None:
+    def _draw_confusion_matrix(self, coco_eval: COCOeval | None):
         from .figures import draw_confusion_matrix
 
         if coco_eval is None:
@@ -89,12 +91,7 @@ class IllustratedCOCOEvaluator(COCOEvaluator):
             img_ids = coco_eval.params.imgIds
         matrix = confusion_matrix(self._coco_api, detections, img_ids, self._score_thresh)
         title = f"Detections with a score of at least {self._score_thresh:g}, IoU {IOU_THRESH:g}"
-        figure = draw_confusion_matrix(matrix, _class_names(self._coco_api), title)
-        self._save(figure, "confusion_matrix.png")
-
-    def _save(self, figure, name: str) -> None:
-        with PathManager.open(os.path.join(self._output_dir, name), "wb") as file:
-            figure.savefig(file, format="png")
+        return draw_confusion_matrix(matrix, _class_names(self._coco_api), title)
 
 
 def _coco_api(json_file: str) -> COCO:
@@ -141,22 +138,21 @@ def confusion_matrix(
     for img_id in img_ids:
         found = sorted(detections_of.get(img_id, []), key=lambda x: x["score"], reverse=True)
         objects = coco_gt.imgToAnns.get(img_id, [])
-        pred_classes = np.array([classes[x["category_id"]] for x in found], dtype=np.int64)
-        gt_classes = np.array([classes[x["category_id"]] for x in objects], dtype=np.int64)
+        pred_classes, gt_classes = (
+            np.array([classes[x["category_id"]] for x in part], dtype=np.int64)
+            for part in (found, objects)
+        )
         is_crowd = np.array([x.get("iscrowd", 0) for x in objects], dtype=bool)
-
         ious = mask_util.iou(_boxes(found), _boxes(objects), is_crowd.astype(np.uint8))
         ious = np.reshape(ious, (len(found), len(objects)))  # without any, it is a list
         matches = match_detections(ious, pred_classes[:, None] == gt_classes, is_crowd)
 
-        is_matched = matches != NO_OBJECT
-        matched_classes = np.full(len(found), background)
-        matched_classes[is_matched] = gt_classes[matches[is_matched]]
-        in_crowd = is_matched & np.append(is_crowd, False)[matches]
-        np.add.at(matrix, (matched_classes[~in_crowd], pred_classes[~in_crowd]), 1)
-
+        # ``NO_OBJECT`` takes what is appended.
+        matched_classes = np.append(gt_classes, background)[matches]
+        counts = ~np.append(is_crowd, False)[matches]
+        np.add.at(matrix, (matched_classes[counts], pred_classes[counts]), 1)
         is_missed = ~is_crowd
-        is_missed[matches[is_matched]] = False
+        is_missed[matches[matches != NO_OBJECT]] = False
         np.add.at(matrix, (gt_classes[is_missed], background), 1)
     return matrix
 

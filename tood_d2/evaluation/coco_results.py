@@ -13,8 +13,8 @@ def coco_results(
 
     Args:
         instances: on the CPU, with ``pred_boxes``, ``scores`` and ``pred_classes``.
-        file_name: of the image. Without its extension it is the image's id, as in COCO a number
-            if it has digits only.
+        file_name: of the image. Without its extension it is the image's id, a number if it has
+            digits only.
         class_names, category_ids: of the classes.
 
     Returns:
@@ -23,14 +23,9 @@ def coco_results(
     """
     stem = os.path.splitext(file_name)[0]
     image_id = int(stem) if stem.isascii() and stem.isdigit() else stem
-    return [
-        {
-            "image_id": image_id,
-            "file_name": file_name,
-            "category_id": category_ids[result["category_id"]],
-            "category_name": class_names[result["category_id"]],
-            "bbox": result["bbox"],
-            "score": result["score"],
-        }
-        for result in instances_to_coco_json(instances, image_id)
-    ]
+    results = instances_to_coco_json(instances, image_id)
+    for x in results:
+        cls = x["category_id"]
+        x |= {"category_id": category_ids[cls], "category_name": class_names[cls]}
+        x["file_name"] = file_name
+    return results

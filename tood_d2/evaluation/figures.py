@@ -79,8 +79,7 @@ def draw_confusion_matrix(matrix: np.ndarray, class_names: list[str], title: str
     """
     num_classes = len(class_names)
     totals = matrix.sum(axis=1, keepdims=True)
-    percent = np.full(matrix.shape, np.nan)
-    np.divide(100 * matrix, totals, out=percent, where=totals > 0)
+    percent = 100 * matrix / np.where(totals > 0, totals, np.nan)
     percent[-1, -1] = np.nan  # does not exist
 
     with_numbers = num_classes <= MAX_WITH_NUMBERS
@@ -120,9 +119,7 @@ def _write_names(ax: Axes, names: list[str], totals: np.ndarray, with_numbers: b
 def _write_cells(ax: Axes, matrix: np.ndarray, percent: np.ndarray, with_numbers: bool) -> None:
     least = 0 if with_numbers else 0.5  # rounded, less would be 0
     for i, j in zip(*((matrix > 0) & (percent >= least)).nonzero(), strict=True):
-        text = f"{percent[i, j]:.0f}"
-        if with_numbers:
-            text = f"{matrix[i, j]}\n{text}%"
+        text = f"{matrix[i, j]}\n{percent[i, j]:.0f}%" if with_numbers else f"{percent[i, j]:.0f}"
         color = "white" if percent[i, j] > 35 else "black"
         size = 8 if with_numbers else 5.5
         ax.text(j, i, text, ha="center", va="center", size=size, color=color)

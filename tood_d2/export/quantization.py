@@ -8,18 +8,17 @@ from onnxruntime.quantization.shape_inference import quant_pre_process
 from detectron2.structures import ImageList
 
 
-class _Images(CalibrationDataReader):
-    """Inputs of an exported model from Detectron2's samples."""
+class _Inputs(CalibrationDataReader):
+    """Detectron2's samples as inputs of an exported model."""
 
     def __init__(self, samples: Iterable[dict], size_divisibility: int):
-        self.samples = iter(samples)
-        self.size_divisibility = size_divisibility
+        images = (x["image"].float() for x in samples)
+        self.batches = (ImageList.from_tensors([x], size_divisibility) for x in images)
 
     def get_next(self) -> dict | None:
-        sample = next(self.samples, None)
-        if sample is None:
+        batch = next(self.batches, None)
+        if batch is None:
             return None
-        batch = ImageList.from_tensors([sample["image"].float()], self.size_divisibility)
         return {"images": batch.tensor.numpy(), "image_sizes": [list(batch.image_sizes[0])]}
 
 
@@ -36,7 +35,7 @@ def quantize(path: str, output: str, samples: Iterable[dict], size_divisibility:
     quantize_static(
         output,
         output,
-        _Images(samples, size_divisibility),
+        _Inputs(samples, size_divisibility),
         op_types_to_quantize=["Conv"],
         per_channel=True,
         activation_type=QuantType.QUInt8,

@@ -1,7 +1,8 @@
 """How well classification and localisation agree (Table 6 of the paper).
 
-R dense predictions, D detections, M instances (ground-truth objects), K classes. Boxes are XYXY
-in pixels.
+R dense predictions with scores (R, K) and boxes (R, 4), D detections with boxes (D, 4) and
+classes (D,), M instances (ground-truth objects) with ``gt_boxes`` (M, 4) and ``gt_classes`` (M,),
+K classes. Classes are int64, boxes XYXY in pixels.
 
 The paper leaves open which predictions are those of an instance. Here a prediction of a class
 belongs to the instance of this class that its box overlaps most, so what a detector predicts
@@ -147,13 +148,7 @@ def format_table(summary: dict) -> str:
 def match_instances(
     boxes: Tensor, classes: Tensor, gt_boxes: Tensor, gt_classes: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Finds the instance of its class that each box overlaps most.
-
-    Args:
-        boxes: (D, 4).
-        classes: (D,) int64.
-        gt_boxes: (M, 4).
-        gt_classes: (M,) int64.
+    """Finds the instance of its class that each of D boxes overlaps most.
 
     Returns:
         ious: (D,) with that instance, 0 where there is none.
@@ -171,17 +166,7 @@ def match_instances(
 def predictions_of_instances(
     scores: Tensor, boxes: Tensor, gt_boxes: Tensor, gt_classes: Tensor
 ) -> list[InstancePredictions]:
-    """Finds the most confident predictions of each of the M instances.
-
-    Args:
-        scores: (R, K).
-        boxes: (R, 4).
-        gt_boxes: (M, 4).
-        gt_classes: (M,) int64.
-
-    Returns:
-        Of each instance, on the CPU.
-    """
+    """Finds the most confident predictions of each of the M instances, on the CPU."""
     matches = {}
     for cls in gt_classes.unique().tolist():
         classes = gt_classes.new_full((len(boxes),), cls)
@@ -201,7 +186,7 @@ def count_detections(
     """Counts what detections are, each judged by its instance, see :func:`match_instances`.
 
     Which detection of an instance is the first makes no difference to the numbers, so the
-    scores are not needed. The arguments are those of :func:`match_instances`.
+    scores are not needed.
 
     Returns:
         ``correct``: the first of each instance with an IoU of at least 0.5.
