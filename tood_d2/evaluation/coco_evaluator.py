@@ -138,12 +138,11 @@ def confusion_matrix(
     for img_id in img_ids:
         found = sorted(detections_of.get(img_id, []), key=lambda x: x["score"], reverse=True)
         objects = coco_gt.imgToAnns.get(img_id, [])
-        pred_classes, gt_classes = (
-            np.array([classes[x["category_id"]] for x in part], dtype=np.int64)
-            for part in (found, objects)
-        )
+        pred_classes = np.array([classes[x["category_id"]] for x in found], dtype=np.int64)
+        gt_classes = np.array([classes[x["category_id"]] for x in objects], dtype=np.int64)
+        pred_boxes, gt_boxes = ([x["bbox"] for x in part] for part in (found, objects))
         is_crowd = np.array([x.get("iscrowd", 0) for x in objects], dtype=bool)
-        ious = mask_util.iou(_boxes(found), _boxes(objects), is_crowd.astype(np.uint8))
+        ious = mask_util.iou(pred_boxes, gt_boxes, is_crowd.astype(np.uint8))
         ious = np.reshape(ious, (len(found), len(objects)))  # without any, it is a list
         matches = match_detections(ious, pred_classes[:, None] == gt_classes, is_crowd)
 
@@ -155,11 +154,6 @@ def confusion_matrix(
         is_missed[matches[matches != NO_OBJECT]] = False
         np.add.at(matrix, (gt_classes[is_missed], background), 1)
     return matrix
-
-
-def _boxes(annotations: list[dict]) -> np.ndarray:
-    """Boxes (n, 4) XYWH."""
-    return np.array([x["bbox"] for x in annotations], dtype=np.float64).reshape(-1, 4)
 
 
 def match_detections(ious: np.ndarray, same_class: np.ndarray, is_crowd: np.ndarray) -> np.ndarray:

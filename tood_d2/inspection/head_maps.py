@@ -69,14 +69,9 @@ def level_maps(
         classes: indices of the classes that count, all by default.
     """
     sizes = predictions.level_sizes
-    scores, boxes, centers = (
-        on_level(x, sizes, level)
-        for x in (
-            predictions.scores.cpu(),
-            predictions.boxes.cpu(),
-            anchor_centers(anchor_generator, sizes),
-        )
-    )
+    scores = on_level(predictions.scores.cpu(), sizes, level)
+    boxes = on_level(predictions.boxes.cpu(), sizes, level)
+    centers = on_level(anchor_centers(anchor_generator, sizes), sizes, level)
     if classes:
         counts = torch.zeros(scores.shape[3], dtype=torch.bool)
         counts[classes] = True
