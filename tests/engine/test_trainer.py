@@ -14,7 +14,7 @@ from detectron2.utils.events import EventWriter
 from tood_d2.config import as_run, load_run, register_datasets
 from tood_d2.engine import Trainer
 from tood_d2.engine.ema import EMAHook
-from tood_d2.engine.hooks.assignment import AssignmentMetrics, PhaseHook
+from tood_d2.engine.hooks.assignment import AssignmentHook
 from tood_d2.engine.hooks.checkpoints import CheckpointHook
 from tood_d2.engine.hooks.evaluation import BestWeights, EarlyStopping, EvaluationHook
 from tood_d2.engine.hooks.preemption import PreemptionHook
@@ -200,9 +200,9 @@ def test_other_models_have_no_phases(build_cfg, tiny_tood):
         def build_model(cls, cfg):
             return tiny_tood()
 
-    assert not {PhaseHook, AssignmentMetrics} & {*types_of(Small(build_cfg()))}
-    types = types_of(Own(build_cfg(precise_bn=True)))
-    assert types.index(AssignmentMetrics) < types.index(PhaseHook)
+    assert AssignmentHook not in types_of(Small(build_cfg()))
+    types = types_of(Own(build_cfg(validation_loss=True)))
+    assert types.index(AssignmentHook) < types.index(EvaluationHook)
 
 
 def test_gradients_are_clipped(build_cfg):

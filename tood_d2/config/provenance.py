@@ -5,6 +5,7 @@ classes. The file's digest is kept in the user's cache, so that this very file i
 a changed one is not.
 """
 
+import contextlib
 import hashlib
 import logging
 import os
@@ -40,32 +41,21 @@ def note_dump(run: Run) -> None:
         )
         return
     if packages:
-        names = " ".join(packages)
-        here = "on this machine as it is, elsewhere " if remember(path) else ""
-        logger.info(f"{path} calls classes of {names}: it can be used {here}with --trust {names}.")
+        note, here = _note(path), ""
+        with contextlib.suppress(OSError):  # a home that cannot be written to
+            os.makedirs(os.path.dirname(note), exist_ok=True)
+            open(note, "w").close()
+            here = "on this machine as it is, elsewhere "
+        options = " ".join(f"--trust {package}" for package in packages)
+        logger.info(f"{path} calls classes of your own: it can be used {here}with {options}.")
 
 
-def remember(path: str | os.PathLike) -> bool:
-    """Notes that a config was written here by a run of the user's.
-
-    Returns:
-        Whether it could be noted.
-    """
-    try:
-        note = _note(path)
-        os.makedirs(os.path.dirname(note), exist_ok=True)
-        with open(note, "w"):
-            return True
-    except OSError:
-        return False
-
-
-def is_own(path: str | os.PathLike) -> bool:
+def is_own(path: str) -> bool:
     """Whether a config was written here and has not been changed."""
     return os.path.isfile(_note(path))
 
 
-def _note(path: str | os.PathLike) -> str:
+def _note(path: str) -> str:
     with open(path, "rb") as file:
         digest = hashlib.sha256(file.read()).hexdigest()
     return os.path.join(get_cache_dir(), "tood_d2", "own_configs", digest)

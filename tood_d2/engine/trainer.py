@@ -33,7 +33,7 @@ from ..config.options import Options, keys_of
 from ..data.loading import build_test_loader
 from ..modeling import TOOD
 from .ema import EMAHook, build_ema
-from .hooks.assignment import AssignmentMetrics, PhaseHook
+from .hooks.assignment import AssignmentHook
 from .hooks.checkpoints import CheckpointHook
 from .hooks.evaluation import (
     BestWeights,
@@ -143,8 +143,7 @@ class Trainer(DefaultTrainer):
         if options.seed >= 0:
             result.append(SeedSteps(options.seed))
         if isinstance(model, TOOD):
-            # The metrics first: other hooks give the model other batches.
-            result += [AssignmentMetrics(model), PhaseHook(model)]
+            result.append(AssignmentHook(model))  # early: other hooks give the model other batches
         if options.precise_bn and get_bn_modules(model):
             cfg = self._run.with_options(num_workers=0).cfg  # saves time and memory
             batches = self.build_train_loader(cfg)

@@ -7,7 +7,7 @@ import pytest
 import torch
 from conftest import build_tiny_tood
 
-from tood_d2.engine.hooks.assignment import AssignmentMetrics, PhaseHook
+from tood_d2.engine.hooks.assignment import AssignmentHook
 from tood_d2.modeling.meta_arch import ALWAYS
 
 
@@ -28,8 +28,12 @@ def messages():
 def run(initial_phase_iters, start, end):
     """Trains without steps; gives what is logged of the phase at each iteration."""
     model = build_tiny_tood(initial_phase_iters=initial_phase_iters)
-    hook, phases = PhaseHook(model), []
-    storage = SimpleNamespace(put_scalar=lambda name, value, **_: phases.append((name, value)))
+    model.assignment_metrics = {"a": torch.tensor(3), "b/p3": torch.tensor(0.5)}
+    hook, phases, metrics = AssignmentHook(model), [], []
+    storage = SimpleNamespace(
+        put_scalar=lambda name, value, **_: phases.append((name, value)),
+        put_scalars=lambda **scalars: metrics.append(scalars),
+    )
     hook.trainer = SimpleNamespace(iter=start, start_iter=start, max_iter=end, storage=storage)
     hook.before_train()
     for iteration in range(start, end):
@@ -37,6 +41,7 @@ def run(initial_phase_iters, start, end):
         hook.before_step()
         hook.after_step()
     assert {name for name, _ in phases} == {"[metric] initial_phase"}
+    assert metrics == [{"[metric] a": 3, "[metric] b/p3": 0.5}] * (end - start)
     return [value for _, value in phases]
 
 
@@ -77,13 +82,3 @@ def test_a_schedule_that_ends_inside_the_initial_phase_is_warned_of(messages, en
     assert len(warnings) == warned
     if warned:
         assert f"{end} iterations" in warnings[0] and "model.initial_phase_iters" in warnings[0]
-
-
-def test_metrics_of_the_assignment_are_logged(steps):
-    class Model:
-        assignment_metrics = {"a": torch.tensor(3), "b/p3": torch.tensor(0.5)}
-
-    trainer = steps(AssignmentMetrics(Model))
-    trainer.train(0, 2)
-    scalars = trainer.storage.latest()
-    assert scalars == {"[metric] a": (3, 1), "[metric] b/p3": (0.5, 1)}

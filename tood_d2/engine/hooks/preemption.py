@@ -4,6 +4,7 @@ import logging
 import os
 import signal
 import threading
+from dataclasses import dataclass
 from types import FrameType
 
 from detectron2.engine import HookBase
@@ -16,17 +17,14 @@ logger = logging.getLogger(__name__)
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
+@dataclass
 class Interruption:
-    """What processes are told by signals.
+    """What processes are told by signals."""
 
-    Attributes:
-        received: number of the signal that this process received, 0 for none.
-        agreed: the largest number of all processes, since the last step.
-    """
-
-    def __init__(self):
-        self.received = 0
-        self.agreed = 0
+    received: int = 0
+    """Number of the signal that this process received, 0 for none."""
+    agreed: int = 0
+    """The largest number of all processes in the last step."""
 
 
 class PreemptionHook(HookBase):
