@@ -35,8 +35,9 @@ def run(args: argparse.Namespace) -> None:
         find_class_names,
         find_state_dict,
         read_checkpoint,
+        recognize,
+        save_weights,
     )
-    from tood_d2.checkpoint.converting import recognize, save_converted
     from tood_d2.config import load_run
 
     checkpoint = read_checkpoint(PathManager.get_local_path(args.input))
@@ -46,7 +47,7 @@ def run(args: argparse.Namespace) -> None:
         model.load_state_dict(state_dict, strict=True)  # its error names the parameters
     if args.to != "tood_d2":
         state_dict = convert_to_official_state_dict(state_dict, args.to)
-    save_converted(state_dict, args.output, class_names, official=args.to != "tood_d2")
+    save_weights(state_dict, args.output, class_names, official=args.to != "tood_d2")
     print(f"wrote {args.output}: {len(state_dict)} tensors")
 
 

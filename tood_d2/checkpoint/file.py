@@ -1,7 +1,7 @@
 """Files of weights."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
@@ -88,18 +88,31 @@ def find_class_names(checkpoint: dict) -> list[str]:
     return []
 
 
-def save_weights(state_dict: dict[str, Tensor], path: str, class_names: Sequence[str] = ()) -> None:
+def save_weights(
+    state_dict: Mapping[str, Tensor],
+    path: str,
+    class_names: Sequence[str] = (),
+    official: bool = False,
+) -> None:
     """Writes weights in the form that Detectron2 reads, whole or not at all.
 
     Args:
-        state_dict: of a model, in this project's names.
-        path: to write to.
+        state_dict: of a model.
+        path: to write to; a file ending in ``.safetensors`` is that package's.
         class_names: of the model's classes, if they are known.
+        official: whether the file is for the official code or MMDetection instead.
     """
     os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
-    content = {"model": state_dict, "__author__": "tood_d2", "class_names": list(class_names)}
     with atomic_write(path) as file:
-        torch.save(content, file)
+        if path.endswith(".safetensors"):
+            from safetensors.torch import save
+
+            file.write(save({name: tensor.contiguous() for name, tensor in state_dict.items()}))
+        elif official:
+            torch.save({"meta": {"CLASSES": list(class_names)}, "state_dict": state_dict}, file)
+        else:
+            content = {"model": state_dict, "__author__": "tood_d2"}
+            torch.save(content | {"class_names": list(class_names)}, file)
 
 
 def _load_safetensors(path: str | os.PathLike) -> dict[str, Tensor]:

@@ -70,9 +70,7 @@ def _translator(pairs: Iterator[tuple[str, str]]) -> Callable[[str], str | None]
     return translate
 
 
-_from_official = _translator(
-    (name, own) for *names, own in _rules() for name in dict.fromkeys(names)
-)
+_from_official = _translator((name, own) for *names, own in _rules() for name in names)
 _to_official = {
     style: _translator((rule[-1], rule[i]) for rule in _rules()) for i, style in enumerate(STYLES)
 }
@@ -87,15 +85,10 @@ def _translate_all(state_dict: Mapping[str, Tensor], translate, kind: str) -> di
 
 
 def convert_official_state_dict(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Renames the tensors of an official or MMDetection TOOD.
+    """Renames the tensors of a TOOD of fcjian/TOOD or MMDetection to those of ours.
 
-    Args:
-        state_dict: by the names of fcjian/TOOD or of MMDetection.
-
-    Returns:
-        The same tensors by the names of :class:`tood_d2.TOOD`, to load with
-        ``strict=True``. Counters of batches (``num_batches_tracked``) are left out: the
-        statistics of these models are fixed.
+    Counters of batches (``num_batches_tracked``) are left out: the statistics of these models are
+    fixed. The rest loads with ``strict=True``.
 
     Raises:
         ValueError: names the tensors that are not a TOOD model's.
@@ -117,6 +110,19 @@ def convert_torchvision_state_dict(state_dict: Mapping[str, Tensor]) -> dict[str
     return convert_official_state_dict(body)
 
 
+def recognize(state_dict: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+    """Recognises by their names where weights come from, and gives them this project's names.
+
+    Raises:
+        ValueError: names the tensors that are of no known model.
+    """
+    if any(name.startswith("head.") or ".bottom_up." in name for name in state_dict):
+        return state_dict
+    if "layer1.0.conv1.weight" in state_dict:
+        return convert_torchvision_state_dict(state_dict)
+    return convert_official_state_dict(state_dict)
+
+
 def convert_to_official_state_dict(
     state_dict: Mapping[str, Tensor], style: str = "official"
 ) -> dict[str, Tensor]:
@@ -133,10 +139,5 @@ def convert_to_official_state_dict(
         ValueError: names the tensors that have no official counterpart.
     """
     converted = _translate_all(state_dict, _to_official[style], "a TOOD on ResNet-FPN")
-    result = {}
-    for name, tensor in converted.items():
-        result[name] = tensor
-        module, _, own_name = name.rpartition(".")
-        if own_name == "running_var":
-            result[f"{module}.num_batches_tracked"] = torch.tensor(0)
-    return result
+    norms = [name.rpartition(".")[0] for name in converted if name.endswith(".running_var")]
+    return converted | {f"{norm}.num_batches_tracked": torch.tensor(0) for norm in norms}
