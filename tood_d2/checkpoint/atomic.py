@@ -25,20 +25,19 @@ def atomic_write(path: str, mode: str = "wb") -> Iterator[IO]:
     """
     temporary = f"{path}.{os.getpid()}.tmp"
     try:
-        try:
-            with open(temporary, mode) as file:
-                yield file
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(temporary, path)
-            _sync_folder(os.path.dirname(os.path.abspath(path)))
-        except BaseException:
-            with contextlib.suppress(OSError):
-                os.remove(temporary)
-            raise
-    except (OSError, RuntimeError) as error:
-        cause = _os_error(error)
-        if cause is None:
+        with open(temporary, mode) as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+        _sync_folder(os.path.dirname(os.path.abspath(path)))
+    except BaseException as error:
+        with contextlib.suppress(OSError):
+            os.remove(temporary)
+        cause = error
+        while isinstance(cause, RuntimeError):  # PyTorch's writer raises it over the system's
+            cause = cause.__cause__ or cause.__context__
+        if not isinstance(cause, OSError):
             raise
         text = f"cannot be written ({cause.strerror}); what was there before is still whole"
         raise OSError(cause.errno, text, path) from error
@@ -59,10 +58,3 @@ def _sync_folder(folder: str) -> None:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
-
-
-def _os_error(error: BaseException | None) -> OSError | None:
-    """The error of the system behind another: PyTorch's writer raises its own over it."""
-    while error is not None and not isinstance(error, OSError):
-        error = error.__cause__ or error.__context__
-    return error

@@ -33,12 +33,8 @@ def periodic_checkpoints(folder: str, before: int | None = None) -> list[str]:
         before: iteration, to leave out those from there on.
     """
     names = PathManager.ls(folder) if PathManager.isdir(folder) else []
-    by_iteration = {int(m[1]): name for name in names if (m := _PERIODIC.fullmatch(name))}
-    return [
-        os.path.join(folder, by_iteration[i])
-        for i in sorted(by_iteration)
-        if before is None or i < before
-    ]
+    found = sorted((int(m[1]), name) for name in names if (m := _PERIODIC.fullmatch(name)))
+    return [os.path.join(folder, name) for i, name in found if before is None or i < before]
 
 
 def load_last_checkpoint(folder: str) -> LastCheckpoint | None:
@@ -80,7 +76,10 @@ def _find(folder: str) -> LastCheckpoint | None:
     faults = []
     for path in dict.fromkeys(candidates):
         try:
-            content = _read(path)
+            content = read_checkpoint(path)
+            if "model" not in content or not isinstance(content.get("trainer"), dict):
+                raise ValueError("lacks the state of training")
+            check_state_dict(content["model"])
         except (OSError, ValueError) as error:
             faults.append(f"{path}: {getattr(error, 'strerror', None) or error}")
             continue
@@ -97,14 +96,6 @@ def _find(folder: str) -> LastCheckpoint | None:
             "or MODEL.WEIGHTS (YAML), without --resume"
         )
     return None
-
-
-def _read(path: str) -> dict:
-    content = read_checkpoint(path)
-    if "model" not in content or not isinstance(content.get("trainer"), dict):
-        raise ValueError("lacks the state of training")
-    check_state_dict(content["model"])
-    return content
 
 
 def _tagged(folder: str) -> str:

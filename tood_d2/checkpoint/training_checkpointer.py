@@ -39,20 +39,15 @@ class TrainingCheckpointer(SafeCheckpointer):
     """
 
     def __init__(
-        self,
-        model: nn.Module,
-        save_dir: str,
-        class_names: list[str],
-        seed: int = -1,
-        **checkpointables,
+        self, model: nn.Module, save_dir: str, class_names: list[str], seed: int = -1, **kwargs
     ):
         """
         Args:
-            model, save_dir, checkpointables: see ``DetectionCheckpointer``.
+            model, save_dir, kwargs: see ``DetectionCheckpointer``.
             class_names: of the model's K classes, in their order; empty if they are not known.
             seed: of the run, -1 if there is none.
         """
-        super().__init__(model, save_dir, **checkpointables)
+        super().__init__(model, save_dir, **kwargs)
         self.path_manager = _AtomicPathManager()
         self.class_names = list(class_names)
         self.seed = seed
@@ -88,20 +83,20 @@ class TrainingCheckpointer(SafeCheckpointer):
 
     def _match_classes(self, weights: dict[str, Tensor], names: list[str]) -> None:
         """Replaces the class layers in ``weights`` by those of the model, with known classes."""
-        known = [(i, names.index(x)) for i, x in enumerate(self.class_names) if x in names]
-        rows, old_rows = [i for i, _ in known], [j for _, j in known]
+        kept = [x for x in self.class_names if x in names]
+        new = [x for x in self.class_names if x not in names]
+        rows = [self.class_names.index(x) for x in kept]
+        old_rows = [names.index(x) for x in kept]
         for name, own in self.model.state_dict().items():
             layer = name.rpartition(".")[0].rpartition(".")[2]
             if name in weights and layer in _CLASS_LAYERS:
-                shapes = (own.shape, weights[name].shape)
-                rest = own.shape[1:]
-                if shapes == ((len(self.class_names), *rest), (len(names), *rest)):
+                old, rest = weights[name], own.shape[1:]
+                if len(own) == len(self.class_names) and old.shape == (len(names), *rest):
                     merged = own.cpu().clone()
-                    merged[rows] = weights[name][old_rows].to(merged.dtype)
+                    merged[rows] = old[old_rows].to(merged.dtype)
                     weights[name] = merged
-        new = [x for x in self.class_names if x not in names]
         logger.info(
-            f"Classes whose weights are kept: {', '.join(names[j] for j in old_rows) or 'none'}. "
+            f"Classes whose weights are kept: {', '.join(kept) or 'none'}. "
             f"New classes, initialised: {', '.join(new) or 'none'}."
         )
 
