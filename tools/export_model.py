@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 
 from tood_d2.cli.arguments import add_config_arguments
-from tood_d2.cli.messages import short_errors
+from tood_d2.cli.messages import run_program
 
 
 def parse_args() -> argparse.Namespace:
@@ -79,12 +79,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def main() -> int:
-    args = parse_args()
-    with short_errors("export_model.py"):
-        from tood_d2.cli.logs import setup_logging
-
-        setup_logging()
-        return run(args)
+    return run_program(run, parse_args())
 
 
 if __name__ == "__main__":
