@@ -49,8 +49,7 @@ class TrainingCheckpointer(SafeCheckpointer):
         """
         super().__init__(model, save_dir, **kwargs)
         self.path_manager = _AtomicPathManager()
-        self.class_names = list(class_names)
-        self.seed = seed
+        self.class_names, self.seed = list(class_names), seed
         self.last: LastCheckpoint | None = None
         """To resume from, for the one who has read it. :meth:`resume_or_load` empties it."""
 

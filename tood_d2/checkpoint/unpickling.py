@@ -44,9 +44,6 @@ class UnknownObject:
 def load_torch_file(path: str | os.PathLike) -> Any:
     """Reads what ``torch.save`` wrote, in its present or its old form, to the CPU.
 
-    Args:
-        path: of the file.
-
     Returns:
         Its plain values, tensors and NumPy arrays. An :class:`UnknownObject` stands for each
         object of another kind; the log names their classes.
@@ -78,17 +75,11 @@ def load_torch_file(path: str | os.PathLike) -> Any:
 
 
 def load_pickle(path: str | os.PathLike) -> Any:
-    """Reads a ``.pkl`` file of the model zoo of Detectron2, Detectron or Caffe2.
-
-    Args:
-        path: of the file, by any version of Python and NumPy.
-
-    Returns:
-        Its plain values and NumPy arrays.
+    """Reads a ``.pkl`` file of Detectron2's zoo, Detectron or Caffe2, of any version of Python.
 
     Raises:
         OSError: if the file cannot be opened.
-        RefusedFile: if it is damaged, or holds anything else.
+        RefusedFile: if it is damaged, or holds more than plain values and NumPy arrays.
     """
     with open(path, "rb") as file, _refusing_damaged_files():
         size = os.fstat(file.fileno()).st_size

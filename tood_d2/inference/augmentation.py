@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from detectron2.data.detection_utils import read_image
 from detectron2.layers import batched_nms
@@ -83,19 +83,9 @@ class DenseDetectorWithTTA(nn.Module):
             scores.append(instances.scores)
             classes.append(instances.pred_classes)
         size = sample["height"], sample["width"]
-        return self._merge(
-            Boxes(torch.from_numpy(np.concatenate(boxes))),
-            torch.cat(scores),
-            torch.cat(classes),
-            size,
-        )
-
-    def _merge(
-        self, boxes: Boxes, scores: Tensor, classes: Tensor, size: tuple[int, int]
-    ) -> Instances:
+        boxes = Boxes(torch.from_numpy(np.concatenate(boxes)))
         boxes.clip(size)
+        scores, classes = torch.cat(scores), torch.cat(classes)
         kept = batched_nms(boxes.tensor, scores, classes, self.model.test_nms_thresh)
-        kept = kept[: self.model.max_detections_per_image]
-        return Instances(
-            size, pred_boxes=boxes[kept], scores=scores[kept], pred_classes=classes[kept]
-        )
+        merged = Instances(size, pred_boxes=boxes, scores=scores, pred_classes=classes)
+        return merged[kept[: self.model.max_detections_per_image]]

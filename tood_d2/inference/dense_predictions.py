@@ -61,14 +61,7 @@ def dense_predictions(model: DenseDetector, batched_inputs: list[dict]) -> list[
 def check_supported(model: nn.Module) -> None:
     """Raises a TypeError unless :func:`scores_and_boxes` knows the type of the model."""
     if scores_and_boxes.dispatch(type(model)) is scores_and_boxes.dispatch(object):
-        raise _unknown_type(model)
-
-
-def _unknown_type(model: nn.Module) -> TypeError:
-    return TypeError(
-        f"the dense predictions of {type(model).__name__} are not known: register a function "
-        "for them with tood_d2.evaluation.scores_and_boxes.register"
-    )
+        scores_and_boxes(model, [], ())
 
 
 @singledispatch
@@ -91,7 +84,10 @@ def scores_and_boxes(
     Raises:
         TypeError: on a model of another type.
     """
-    raise _unknown_type(model)
+    raise TypeError(
+        f"the dense predictions of {type(model).__name__} are not known: register a function "
+        "for them with tood_d2.inference.scores_and_boxes.register"
+    )
 
 
 @scores_and_boxes.register

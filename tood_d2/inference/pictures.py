@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import cv2
 import numpy as np
+import torch
 from PIL import Image
 from tqdm import tqdm
 
@@ -33,17 +34,14 @@ def find_images(inputs: Sequence[str]) -> list[str]:
     """
     paths = []
     for item in inputs:
-        if os.path.isdir(item):
-            found = sorted(
-                entry.path
-                for entry in os.scandir(item)
-                if entry.name.lower().endswith(IMAGE_EXTENSIONS) and not entry.name.startswith(".")
-            )
+        if os.path.isdir(item):  # glob leaves out hidden files
+            found = glob.glob("*", root_dir=item)
+            found = [os.path.join(item, x) for x in found if x.lower().endswith(IMAGE_EXTENSIONS)]
         else:
-            found = [item] if os.path.isfile(item) else sorted(glob.glob(item, recursive=True))
+            found = [item] if os.path.isfile(item) else glob.glob(item, recursive=True)
         if not found:
             raise FileNotFoundError(f"{item}: no such image, or no image in it")
-        paths += found
+        paths += sorted(found)
     return paths
 
 
@@ -89,8 +87,7 @@ class Demo:
         names = predictor.class_names
         if unknown := [x for x in classes if x not in names]:
             raise ValueError(f"--classes {' '.join(unknown)}: not known, only {', '.join(names)}")
-        self.predictor = predictor
-        self.threshold = threshold
+        self.predictor, self.threshold = predictor, threshold
         self.classes = [names.index(x) for x in classes]
         self.results: list[dict] = []
 
@@ -150,18 +147,14 @@ class Demo:
 
     def _detect(self, images: list[np.ndarray], names: list[str]) -> list[Instances]:
         """The selected detections of a batch of images (H, W, 3), RGB, named in the results."""
-        found = self.predictor.detect(images) if images else []
-        selected = [self._select(x) for x in found]
-        ids = self.predictor.category_ids
-        for name, instances in zip(names, selected, strict=True):
-            self.results += coco_results(instances, name, self.predictor.class_names, ids)
+        predictor, selected = self.predictor, []
+        for name, x in zip(names, predictor.detect(images) if images else [], strict=True):
+            x = x[x.scores >= self.threshold]
+            if self.classes:
+                x = x[torch.isin(x.pred_classes, torch.tensor(self.classes))]
+            selected.append(x)
+            self.results += coco_results(x, name, predictor.class_names, predictor.category_ids)
         return selected
-
-    def _select(self, instances: Instances) -> Instances:
-        kept = instances.scores >= self.threshold
-        if self.classes:
-            kept &= sum(instances.pred_classes == x for x in self.classes).bool()
-        return instances[kept]
 
     def _draw(self, image: np.ndarray, instances: Instances) -> np.ndarray:
         """A picture (H, W, 3), RGB."""
