@@ -27,7 +27,15 @@ def read_checkpoint(path: str | os.PathLike) -> dict:
     """
     extension = os.path.splitext(path)[1]
     if extension == ".safetensors":
-        return _load_safetensors(path)
+        try:
+            from safetensors import SafetensorError
+            from safetensors.torch import load_file
+        except ImportError as error:
+            raise ValueError("reading it takes the package safetensors: pip install it") from error
+        try:
+            return load_file(path)
+        except SafetensorError as error:
+            raise ValueError(f"no safetensors file: {error}") from error
     checkpoint = load_pickle(path) if extension == ".pkl" else load_torch_file(path)
     if not isinstance(checkpoint, dict):
         raise ValueError(f"holds no state dict but a {type(checkpoint).__name__}")
@@ -113,15 +121,3 @@ def save_weights(
         else:
             content = {"model": state_dict, "__author__": "tood_d2"}
             torch.save(content | {"class_names": list(class_names)}, file)
-
-
-def _load_safetensors(path: str | os.PathLike) -> dict[str, Tensor]:
-    try:
-        from safetensors import SafetensorError
-        from safetensors.torch import load_file
-    except ImportError as error:
-        raise ValueError("reading it takes the package safetensors: pip install it") from error
-    try:
-        return load_file(path)
-    except SafetensorError as error:
-        raise ValueError(f"no safetensors file: {error}") from error
