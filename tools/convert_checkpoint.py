@@ -19,12 +19,11 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("input", help="file, or name of weights such as torchvision://resnet101")
-    parser.add_argument("output", help="file to write")
-    parser.add_argument("--to", choices=("tood_d2", "official", "mmdet"), default="tood_d2")
-    parser.add_argument(
-        "--config-file", help="check that the weights fit this config's model, to the last one"
-    )
+    add = parser.add_argument
+    add("input", help="file, or name of weights such as torchvision://resnet101")
+    add("output", help="file to write")
+    add("--to", choices=("tood_d2", "official", "mmdet"), default="tood_d2")
+    add("--config-file", help="check that the weights fit this config's model, to the last one")
     return parser.parse_args()
 
 

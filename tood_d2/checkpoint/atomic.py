@@ -13,12 +13,8 @@ _UNFINISHED = re.compile(r"(last_checkpoint|(model|nonfinite)_\w+\.pth)\.\d+\.tm
 def atomic_write(path: str, mode: str = "wb") -> Iterator[IO]:
     """Opens a file that takes its name when it is complete and on the disk.
 
-    Whatever happens, the old file or the new one is under this name. A killed process leaves a
-    file behind that :func:`remove_unfinished` finds.
-
-    Args:
-        path: of a local file.
-        mode: "w" or "wb".
+    Whatever happens, the old file or the new one is under this name, which is a local path. A
+    killed process leaves a file behind that :func:`remove_unfinished` finds.
 
     Raises:
         OSError: if the file cannot be written, say because the disk is full.

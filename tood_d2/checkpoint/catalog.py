@@ -50,11 +50,10 @@ logger = logging.getLogger(__name__)
 
 
 def _find_trained_model(name: str) -> str:
-    try:
-        return TRAINED_MODELS.get(name) or OFFICIAL_MODELS[name]
-    except KeyError:
-        known = ", ".join(sorted({*TRAINED_MODELS, *OFFICIAL_MODELS}))
-        raise ValueError(f"no trained weights for {name!r}, only for {known}") from None
+    urls = OFFICIAL_MODELS | TRAINED_MODELS
+    if name not in urls:
+        raise ValueError(f"no trained weights for {name!r}, only for {', '.join(sorted(urls))}")
+    return urls[name]
 
 
 def _find_torchvision_model(name: str) -> str:
@@ -102,22 +101,20 @@ def _download(url: str, path: str, converted: str, force: bool) -> str:
     if not url.startswith(_DRIVE):
         try:
             local_path = PathManager.get_local_path(url, force=force)
-            _check_hash(local_path)
-            return local_path
         except OSError as error:
             reason = error
+        else:
+            # Publishers put the start of the file's SHA-256 into its name.
+            match = re.search(r"-([0-9a-f]{8,})\.pth$", local_path)
+            digest = hashlib.sha256(Path(local_path).read_bytes()).hexdigest()
+            if match is None or digest.startswith(match[1]):
+                return local_path
+            os.remove(local_path)
+            raise ValueError(f"{local_path} was damaged on its way and is removed, try again")
     raise FileNotFoundError(
         f"{path} cannot be downloaded ({reason}). Fetch {url} by hand and run "
         f"python tools/convert_checkpoint.py DOWNLOADED_FILE {converted}"
     )
-
-
-def _check_hash(path: str) -> None:
-    """Compares with the start of the file's SHA-256 that publishers put into its name."""
-    match = re.search(r"-([0-9a-f]{8,})\.pth$", path)
-    if match and not hashlib.sha256(Path(path).read_bytes()).hexdigest().startswith(match[1]):
-        os.remove(path)
-        raise ValueError(f"{path} was damaged on its way and is removed, try again")
 
 
 PathManager.register_handler(

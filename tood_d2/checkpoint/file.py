@@ -79,14 +79,7 @@ def find_state_dict(checkpoint: dict) -> dict[str, Tensor]:
 
 
 def find_class_names(checkpoint: dict) -> list[str]:
-    """Finds the names of the classes that weights were trained for.
-
-    Args:
-        checkpoint: content of a file of this project or of MMDetection.
-
-    Returns:
-        The names in the order of the classes; empty if the file does not tell.
-    """
+    """The names of the classes in a checkpoint of ours or of MMDetection, [] if it has none."""
     for keys in (("class_names",), ("meta", "CLASSES"), ("meta", "dataset_meta", "classes")):
         names = checkpoint
         for key in keys:

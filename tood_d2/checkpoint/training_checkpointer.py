@@ -51,17 +51,13 @@ class TrainingCheckpointer(SafeCheckpointer):
         self.path_manager = _AtomicPathManager()
         self.class_names, self.seed = list(class_names), seed
         self.last: LastCheckpoint | None = None
-        """To resume from, for the one who has read it. :meth:`resume_or_load` empties it."""
+        """To resume from, if it has been read already; :meth:`resume_or_load` empties it."""
 
     def save(self, name: str, **kwargs) -> None:
         super().save(name, class_names=self.class_names, seed=self.seed, **kwargs)
 
     def resume_or_load(self, path: str, *, resume: bool = True) -> dict:
-        """See ``Checkpointer``; resumes from ``last`` if it has been read already.
-
-        Raises:
-            FileNotFoundError, ValueError: see :func:`load_last_checkpoint`.
-        """
+        """See ``Checkpointer`` and :func:`load_last_checkpoint`."""
         if resume:
             self.last = self.last or load_last_checkpoint(self.save_dir)
         try:

@@ -35,9 +35,6 @@ class Process(NamedTuple):
 def started_process(environment: Mapping[str, str]) -> Process | None:
     """Reads what torchrun, or srun of SLURM, says of the processes that it started.
 
-    Args:
-        environment: variables.
-
     Returns:
         None if neither started more than one.
 

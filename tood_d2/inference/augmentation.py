@@ -47,9 +47,7 @@ class DenseDetectorWithTTA(nn.Module):
             input_format: order of the model's channels, "RGB" or "BGR".
         """
         super().__init__()
-        self.model = model
-        self.mapper = mapper
-        self.input_format = input_format
+        self.model, self.mapper, self.input_format = model, mapper, input_format
 
     @torch.no_grad()
     def forward(self, batched_inputs: list[dict]) -> list[dict]:
@@ -73,19 +71,18 @@ class DenseDetectorWithTTA(nn.Module):
         return {"image": image.cpu(), **sizes}
 
     def _detect(self, sample: dict) -> Instances:
-        boxes, scores, classes = [], [], []
+        size = sample["height"], sample["width"]
+        found = []
         for version in self.mapper(sample):
             # Boxes in pixels of this version, not scaled to "height" and "width".
             (output,) = self.model([{"image": version["image"]}])
-            instances = output["instances"].to("cpu")
-            inverse = version["transforms"].inverse()
-            boxes.append(inverse.apply_box(instances.pred_boxes.tensor.numpy()))
-            scores.append(instances.scores)
-            classes.append(instances.pred_classes)
-        size = sample["height"], sample["width"]
-        boxes = Boxes(torch.from_numpy(np.concatenate(boxes)))
-        boxes.clip(size)
-        scores, classes = torch.cat(scores), torch.cat(classes)
-        kept = batched_nms(boxes.tensor, scores, classes, self.model.test_nms_thresh)
-        merged = Instances(size, pred_boxes=boxes, scores=scores, pred_classes=classes)
-        return merged[kept[: self.model.max_detections_per_image]]
+            x = output["instances"].to("cpu")
+            boxes = version["transforms"].inverse().apply_box(x.pred_boxes.tensor.numpy())
+            boxes = Boxes(torch.from_numpy(boxes))
+            boxes.clip(size)
+            fields = {"pred_boxes": boxes, "scores": x.scores, "pred_classes": x.pred_classes}
+            found.append(Instances(size, **fields))
+        found = Instances.cat(found)
+        boxes, classes = found.pred_boxes.tensor, found.pred_classes
+        kept = batched_nms(boxes, found.scores, classes, self.model.test_nms_thresh)
+        return found[kept[: self.model.max_detections_per_image]]

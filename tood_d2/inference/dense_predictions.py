@@ -46,16 +46,12 @@ def dense_predictions(model: DenseDetector, batched_inputs: list[dict]) -> list[
     features = model.backbone(images.tensor)
     features = [features[name] for name in model.head_in_features]
     scores, boxes = scores_and_boxes(model, features, model.head(features))
-    level_sizes = []
-    for feature, level_scores in zip(features, scores, strict=True):
-        height, width = feature.shape[2:]
-        level_sizes.append((height, width, level_scores.shape[1] // (height * width)))
-    return [
-        DensePredictions(*per_image, image_size, level_sizes)
-        for *per_image, image_size in zip(
-            torch.cat(scores, dim=1), torch.cat(boxes, dim=1), images.image_sizes, strict=True
-        )
+    level_sizes = [
+        (*x.shape[2:], level_scores.shape[1] // x.shape[2:].numel())
+        for x, level_scores in zip(features, scores, strict=True)
     ]
+    per_image = zip(torch.cat(scores, 1), torch.cat(boxes, 1), images.image_sizes, strict=True)
+    return [DensePredictions(*x, level_sizes) for x in per_image]
 
 
 def check_supported(model: nn.Module) -> None:

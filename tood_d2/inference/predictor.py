@@ -45,10 +45,7 @@ def load_detector(
 class ImagePredictor:
     """Resizes images as in testing and detects.
 
-    Attributes:
-        model: takes and gives what Detectron2's models do in evaluation mode.
-        class_names: of the classes that it detects.
-        category_ids: of the classes in their data set.
+    The arguments are attributes, too, except the augmentations.
     """
 
     def __init__(
@@ -61,9 +58,11 @@ class ImagePredictor:
     ):
         """
         Args:
-            model, class_names, category_ids: see above.
+            model: takes and gives what Detectron2's models do in evaluation mode.
             augmentations: from an image to the model's input.
             input_format: order of the model's channels, "RGB" or "BGR".
+            class_names: of the classes that it detects.
+            category_ids: of the classes in their data set.
         """
         self.model, self.input_format = model, input_format
         self.augmentation = T.AugmentationList(augmentations)

@@ -8,18 +8,14 @@ import numpy as np
 
 
 class VideoReader:
-    """Frames (H, W, 3) uint8, RGB, of a file or a camera."""
+    """Frames (H, W, 3) uint8, RGB, of a file, given its path, or a camera, given its number.
+
+    Raises:
+        OSError: if it cannot be opened, or has no frame.
+    """
 
     def __init__(self, source: str | int):
-        """
-        Args:
-            source: path of a file or number of a camera.
-
-        Raises:
-            OSError: if it cannot be opened, or has no frame.
-        """
         self.capture = cv2.VideoCapture(source)
-        self.source = source
         found, self._first = self.capture.read() if self.capture.isOpened() else (False, None)
         if not found:
             kind = "camera" if isinstance(source, int) else "video"
