@@ -13,7 +13,7 @@ import os
 import sys
 
 from tood_d2.cli.arguments import DTYPES, add_config_arguments
-from tood_d2.cli.messages import short_errors
+from tood_d2.cli.messages import run_program
 
 DEFAULT_MODEL = "tood_R_50_FPN_1x"
 
@@ -104,12 +104,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def main() -> int:
-    args = parse_args()
-    with short_errors("demo.py"):
-        from tood_d2.cli.logs import setup_logging
-
-        setup_logging()
-        return run(args)
+    return run_program(run, parse_args())
 
 
 if __name__ == "__main__":

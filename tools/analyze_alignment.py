@@ -11,7 +11,7 @@ import os
 import sys
 
 from tood_d2.cli.arguments import add_config_arguments
-from tood_d2.cli.messages import short_errors
+from tood_d2.cli.messages import run_program
 
 
 def parse_args() -> argparse.Namespace:
@@ -44,13 +44,7 @@ def run(args: argparse.Namespace) -> None:
 
 
 def main() -> int:
-    args = parse_args()
-    with short_errors("analyze_alignment.py"):
-        from tood_d2.cli.logs import setup_logging
-
-        setup_logging()
-        run(args)
-    return 0
+    return run_program(run, parse_args())
 
 
 if __name__ == "__main__":

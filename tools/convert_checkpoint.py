@@ -19,12 +19,11 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("input", help="file, or name of weights such as torchvision://resnet101")
-    parser.add_argument("output", help="file to write")
-    parser.add_argument("--to", choices=("tood_d2", "official", "mmdet"), default="tood_d2")
-    parser.add_argument(
-        "--config-file", help="check that the weights fit this config's model, to the last one"
-    )
+    add = parser.add_argument
+    add("input", help="file, or name of weights such as torchvision://resnet101")
+    add("output", help="file to write")
+    add("--to", choices=("tood_d2", "official", "mmdet"), default="tood_d2")
+    add("--config-file", help="check that the weights fit this config's model, to the last one")
     return parser.parse_args()
 
 
@@ -35,8 +34,9 @@ def run(args: argparse.Namespace) -> None:
         find_class_names,
         find_state_dict,
         read_checkpoint,
+        recognize,
+        save_weights,
     )
-    from tood_d2.checkpoint.converting import recognize, save_converted
     from tood_d2.config import load_run
 
     checkpoint = read_checkpoint(PathManager.get_local_path(args.input))
@@ -46,7 +46,7 @@ def run(args: argparse.Namespace) -> None:
         model.load_state_dict(state_dict, strict=True)  # its error names the parameters
     if args.to != "tood_d2":
         state_dict = convert_to_official_state_dict(state_dict, args.to)
-    save_converted(state_dict, args.output, class_names, official=args.to != "tood_d2")
+    save_weights(state_dict, args.output, class_names, official=args.to != "tood_d2")
     print(f"wrote {args.output}: {len(state_dict)} tensors")
 
 

@@ -14,26 +14,25 @@ import sys
 from pathlib import Path
 
 from tood_d2.cli.arguments import add_config_arguments
-from tood_d2.cli.messages import short_errors
+from tood_d2.cli.messages import run_program
 
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--output", required=True, help="file to write, .onnx or .pt2")
-    parser.add_argument("--without-nms", action="store_true", help="let it end with candidates")
-    parser.add_argument(
-        "--evaluate", action="store_true", help="on the config's test data, beside PyTorch"
-    )
-    parser.add_argument(
+    add = parser.add_argument
+    add("--output", required=True, help="file to write, .onnx or .pt2")
+    add("--without-nms", action="store_true", help="let it end with candidates")
+    add("--evaluate", action="store_true", help="on the config's test data, beside PyTorch")
+    add(
         "--int8",
         type=int,
         metavar="N",
         help="also write FILE.int8.onnx, whose convolutions compute with 8 bits, from the range of "
         "values on N training images",
     )
-    parser.add_argument("--untrained", action="store_true", help="with random weights")
+    add("--untrained", action="store_true", help="with random weights")
     add_config_arguments(parser, required=True)
     args = parser.parse_args()
     if Path(args.output).suffix not in (".onnx", ".pt2"):
@@ -79,12 +78,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def main() -> int:
-    args = parse_args()
-    with short_errors("export_model.py"):
-        from tood_d2.cli.logs import setup_logging
-
-        setup_logging()
-        return run(args)
+    return run_program(run, parse_args())
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ import os
 import sys
 
 from tood_d2.cli.arguments import add_trust
-from tood_d2.cli.messages import short_errors
+from tood_d2.cli.messages import run_program
 
 NUM_IMAGES = 5
 
@@ -19,28 +19,20 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--config-file", required=True, help="config of any detector, .py or .yaml")
+    add = parser.add_argument
+    add("--config-file", required=True, help="config of any detector, .py or .yaml")
     add_trust(parser)
-    parser.add_argument(
-        "--opts",
-        nargs="*",
-        default=[],
-        help="config overrides: train.init_checkpoint=FILE, or MODEL.WEIGHTS FILE for YAML",
-    )
-    parser.add_argument("--other-config-file", help="config of a detector to compare with")
-    parser.add_argument("--other-opts", nargs="*", default=[], help="overrides of that config")
-    parser.add_argument(
+    add("--opts", nargs="*", default=[], help="config overrides, as train.init_checkpoint=FILE")
+    add("--other-config-file", help="config of a detector to compare with")
+    add("--other-opts", nargs="*", default=[], help="overrides of that config")
+    add(
         "--image-ids",
         nargs="+",
         help=f"in the data set, by default those of the first {NUM_IMAGES} images with objects",
     )
-    parser.add_argument(
-        "--objects", nargs="+", type=int, help="indices within each image, by default all"
-    )
-    parser.add_argument(
-        "--output", default="output/alignment_figures", help="folder for the pictures"
-    )
-    parser.add_argument(
+    add("--objects", nargs="+", type=int, help="indices within each image, by default all")
+    add("--output", default="output/alignment_figures", help="folder for the pictures")
+    add(
         "--internals",
         action="store_true",
         help="also draw the layer attention and the offsets of the (first) detector's T-head",
@@ -75,13 +67,7 @@ def run(args: argparse.Namespace) -> None:
 
 
 def main() -> int:
-    args = parse_args()
-    with short_errors("visualize_alignment.py"):
-        from tood_d2.cli.logs import setup_logging
-
-        setup_logging()
-        run(args)
-    return 0
+    return run_program(run, parse_args())
 
 
 if __name__ == "__main__":

@@ -137,7 +137,7 @@ def test_torchvision_backbones_compute_the_same(tmp_path):
             module.running_var.uniform_(0.5, 1.5)
     torch.save(original.state_dict(), tmp_path / "weights.pth")
     handler = catalog._ConvertedWeights(
-        "x://", lambda name: str(tmp_path / "weights.pth"), convert_torchvision_state_dict
+        "x", lambda name: str(tmp_path / "weights.pth"), convert_torchvision_state_dict
     )
     weights = torch.load(handler._get_local_path("x://resnet18"), weights_only=True)["model"]
 

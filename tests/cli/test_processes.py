@@ -14,13 +14,13 @@ SRUN |= {"SLURM_STEP_NODELIST": "gpu[03-04]", "SLURM_NODEID": "1"}
 
 
 def test_torchrun_says_which_process_of_which_machine_this_is():
-    # 5 = 4 + 1, the second process of the second machine; 8 / 4 machines.
-    assert started_process(TORCHRUN) == Process(1, 2, 1, 4, "env://")
+    # 5 = 4 + 1, the second process of the second machine.
+    assert started_process(TORCHRUN) == Process(1, 8, 4, 1, "env://")
 
 
 def test_srun_says_which_process_of_which_machine_this_is():
     # The port is 20000 + 40007 % 20000.
-    assert started_process(SRUN) == Process(1, 2, 1, 4, "tcp://gpu03:20007")
+    assert started_process(SRUN) == Process(1, 8, 4, 1, "tcp://gpu03:20007")
 
 
 def test_torchrun_under_slurm_goes_first():
@@ -45,8 +45,7 @@ def test_nothing_is_read_where_nobody_started_several(environment):
     [
         (SRUN | {"SLURM_STEP_NUM_TASKS": "7"}, "7 processes.*--ntasks-per-node"),
         (SRUN | {"SLURM_NODEID": "x"}, "SLURM_NODEID='x'"),
-        (SRUN | {"SLURM_STEP_NUM_NODES": "0"}, "SLURM_STEP_NUM_NODES='0'"),
-        (TORCHRUN | {"LOCAL_WORLD_SIZE": "0"}, "LOCAL_WORLD_SIZE='0'"),
+        (SRUN | {"SLURM_STEP_NUM_TASKS": "6", "SLURM_STEP_NUM_NODES": "4"}, "6 processes"),
         (SRUN | {"SLURM_JOB_ID": ""}, "SLURM_JOB_ID=''"),
         ({x: SRUN[x] for x in SRUN if x != "SLURM_STEP_NUM_NODES"}, "SLURM_STEP_NUM_NODES=''"),
         (TORCHRUN | {"WORLD_SIZE": "7"}, "7 processes"),

@@ -95,10 +95,13 @@ def test_images_are_read_anew(detector, tmp_path, input_format):
 
 
 def test_different_classes_are_not_merged_and_the_best_are_kept(detector):
-    boxes = torch.tensor([[0.0, 0, 9, 9], [0, 0, 9, 9], [-5, 0, 99, 9]])
-    scores, classes = torch.tensor([0.2, 0.3, 0.9]), torch.tensor([0, 1, 1])
     detector.model.max_detections_per_image = 2
-    found = detector._merge(Boxes(boxes), scores, classes, (60, 80))
+    found = Instances((60, 80), scores=torch.tensor([0.2, 0.3, 0.9]))
+    found.pred_boxes = Boxes(torch.tensor([[0.0, 0, 9, 9], [0, 0, 9, 9], [-5, 0, 99, 9]]))
+    found.pred_classes = torch.tensor([0, 1, 1])
+    detector.model.forward = lambda _: [{"instances": found}]
+    detector.mapper = DatasetMapperTTA(min_sizes=[60], max_size=400, flip=False)
+    found = detect(detector, image=torch.zeros(3, 60, 80, dtype=torch.uint8))
     assert found.scores.tolist() == pytest.approx([0.9, 0.3])
     assert found.pred_boxes.tensor[0].tolist() == [0, 0, 80, 9]  # clipped
 

@@ -5,14 +5,13 @@ import pytest
 import torch
 from matplotlib.cbook import is_math_text
 
-from detectron2.data import Metadata
 from detectron2.structures import Boxes, Instances
 from detectron2.utils.events import EventStorage
 from detectron2.utils.visualizer import Visualizer
 from tood_d2.inference.drawing import draw_detections, draw_predictions
 
 HEIGHT, WIDTH = 120, 200
-METADATA = Metadata(name="test", thing_classes=["circle", "square"])
+NAMES = ["circle", "square"]
 
 
 @pytest.fixture
@@ -64,7 +63,7 @@ class TestDrawPredictions:
     gt = ground_truth((1, [12, 12, 62, 62]))
 
     def test_sides(self, image):
-        picture = draw_predictions(image, self.pred, self.gt, METADATA, score_thresh=0.3)
+        picture = draw_predictions(image, self.pred, self.gt, NAMES, score_thresh=0.3)
         assert picture.shape == (HEIGHT, 2 * WIDTH, 3) and picture.dtype == np.uint8
         left, right = picture[:, :WIDTH], picture[:, WIDTH:]
         for side, box in [(left, self.pred.pred_boxes), (right, self.gt.gt_boxes)]:
@@ -76,7 +75,7 @@ class TestDrawPredictions:
         assert (image == 128).all()
 
     def test_labels_and_colours(self, image, calls):
-        draw_predictions(image, self.pred, self.gt, METADATA, score_thresh=0.1)
+        draw_predictions(image, self.pred, self.gt, NAMES, score_thresh=0.1)
         left, right = calls
         assert left["labels"] == ["square 90%", "circle 20%"]
         assert right["labels"] == ["square"]
@@ -85,25 +84,25 @@ class TestDrawPredictions:
 
     def test_classes_without_names(self, image, calls):
         pred = predictions((123, 0.9, [10, 10, 40, 40]))
-        draw_predictions(image, pred, self.gt, Metadata(name="nameless"), score_thresh=0.3)
+        draw_predictions(image, pred, self.gt, [], score_thresh=0.3)
         assert [x["labels"] for x in calls] == [["123 90%"], ["1"]]
 
     @pytest.mark.parametrize("rows", [(), ((1, 0.1, [10, 10, 40, 40]),)])
     def test_nothing_to_draw(self, image, rows):
         picture = draw_predictions(
-            image, predictions(*rows), ground_truth(), METADATA, score_thresh=0.3
+            image, predictions(*rows), ground_truth(), NAMES, score_thresh=0.3
         )
         assert (picture == 128).all() and picture.shape == (HEIGHT, 2 * WIDTH, 3)
 
     def test_tensorboard(self, image):
-        picture = draw_predictions(image, self.pred, self.gt, METADATA, score_thresh=0.3)
+        picture = draw_predictions(image, self.pred, self.gt, NAMES, score_thresh=0.3)
         with EventStorage() as storage:
             storage.put_image("predictions", picture.transpose(2, 0, 1))
 
     def test_predictions_in_training(self, image):
         pred = predictions((1, 0.9, [10, 10, 40, 40]))
         pred.pred_boxes.tensor.requires_grad_()
-        draw_predictions(image, pred, self.gt, METADATA, score_thresh=0.3)
+        draw_predictions(image, pred, self.gt, NAMES, score_thresh=0.3)
 
 
 class TestDrawDetections:
@@ -112,7 +111,7 @@ class TestDrawDetections:
     )
 
     def test_labels(self, image, calls):
-        drawing = draw_detections(image, self.pred[:2], METADATA.thing_classes)
+        drawing = draw_detections(image, self.pred[:2], NAMES)
         assert calls[0]["labels"] == ["square 90%", "square 50%"]
         picture = drawing.get_image()
         assert picture.shape == (HEIGHT, WIDTH, 3)

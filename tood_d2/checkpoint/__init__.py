@@ -5,6 +5,7 @@ from .official import (
     convert_official_state_dict,
     convert_to_official_state_dict,
     convert_torchvision_state_dict,
+    recognize,
 )
 from .trained_weights import fetch_weights, load_weights
 
@@ -20,5 +21,6 @@ __all__ = [
     "find_state_dict",
     "load_weights",
     "read_checkpoint",
+    "recognize",
     "save_weights",
 ]

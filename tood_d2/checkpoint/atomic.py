@@ -13,32 +13,27 @@ _UNFINISHED = re.compile(r"(last_checkpoint|(model|nonfinite)_\w+\.pth)\.\d+\.tm
 def atomic_write(path: str, mode: str = "wb") -> Iterator[IO]:
     """Opens a file that takes its name when it is complete and on the disk.
 
-    Whatever happens, the old file or the new one is under this name. A killed process leaves a
-    file behind that :func:`remove_unfinished` finds.
-
-    Args:
-        path: of a local file.
-        mode: "w" or "wb".
+    Whatever happens, the old file or the new one is under this name, which is a local path. A
+    killed process leaves a file behind that :func:`remove_unfinished` finds.
 
     Raises:
         OSError: if the file cannot be written, say because the disk is full.
     """
     temporary = f"{path}.{os.getpid()}.tmp"
     try:
-        try:
-            with open(temporary, mode) as file:
-                yield file
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(temporary, path)
-            _sync_folder(os.path.dirname(os.path.abspath(path)))
-        except BaseException:
-            with contextlib.suppress(OSError):
-                os.remove(temporary)
-            raise
-    except (OSError, RuntimeError) as error:
-        cause = _os_error(error)
-        if cause is None:
+        with open(temporary, mode) as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+        _sync_folder(os.path.dirname(os.path.abspath(path)))
+    except BaseException as error:
+        with contextlib.suppress(OSError):
+            os.remove(temporary)
+        cause = error
+        while isinstance(cause, RuntimeError):  # PyTorch's writer raises it over the system's
+            cause = cause.__cause__ or cause.__context__
+        if not isinstance(cause, OSError):
             raise
         text = f"cannot be written ({cause.strerror}); what was there before is still whole"
         raise OSError(cause.errno, text, path) from error
@@ -59,10 +54,3 @@ def _sync_folder(folder: str) -> None:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
-
-
-def _os_error(error: BaseException | None) -> OSError | None:
-    """The error of the system behind another: PyTorch's writer raises its own over it."""
-    while error is not None and not isinstance(error, OSError):
-        error = error.__cause__ or error.__context__
-    return error

@@ -10,9 +10,9 @@ import logging
 import os
 import re
 from collections.abc import Callable
+from pathlib import Path
 
 from iopath.common.file_io import PathHandler, file_lock, get_cache_dir
-from torch import Tensor
 from torchvision.models import get_model_weights
 
 from detectron2.utils.file_io import PathManager
@@ -24,19 +24,15 @@ _MMDET = "https://download.openmmlab.com/mmdetection/v2.0/tood"
 _DRIVE = "https://drive.google.com/file/d/"
 
 TRAINED_MODELS = {
-    name: f"{_MMDET}/{file.rsplit('_', 2)[0]}/{file}.pth"
-    for name, file in {
-        "tood_R_50_FPN_1x": "tood_r50_fpn_1x_coco_20211210_103425-20e20746",
-        "tood_R_50_FPN_anchor_based_1x": (
-            "tood_r50_fpn_anchor_based_1x_coco_20211214_100105-b776c134"
-        ),
-        "tood_R_50_FPN_2x": "tood_r50_fpn_mstrain_2x_coco_20211210_144231-3b23174c",
-        "tood_R_101_FPN_2x": "tood_r101_fpn_mstrain_2x_coco_20211210_144232-a18f53c8",
-        "tood_R_101_DCN_FPN_2x": (
-            "tood_r101_fpn_dconv_c3-c5_mstrain_2x_coco_20211210_213728-4a824142"
-        ),
-        "tood_X_101_64x4d_FPN_2x": ("tood_x101_64x4d_fpn_mstrain_2x_coco_20211211_003519-a4f36113"),
-    }.items()
+    name: f"{_MMDET}/tood_{config}_coco/tood_{config}_coco_{version}.pth"
+    for name, config, version in (
+        ("tood_R_50_FPN_1x", "r50_fpn_1x", "20211210_103425-20e20746"),
+        ("tood_R_50_FPN_anchor_based_1x", "r50_fpn_anchor_based_1x", "20211214_100105-b776c134"),
+        ("tood_R_50_FPN_2x", "r50_fpn_mstrain_2x", "20211210_144231-3b23174c"),
+        ("tood_R_101_FPN_2x", "r101_fpn_mstrain_2x", "20211210_144232-a18f53c8"),
+        ("tood_R_101_DCN_FPN_2x", "r101_fpn_dconv_c3-c5_mstrain_2x", "20211210_213728-4a824142"),
+        ("tood_X_101_64x4d_FPN_2x", "x101_64x4d_fpn_mstrain_2x", "20211211_003519-a4f36113"),
+    )
 }
 """MMDetection's weights (its configs/tood/metafile.yml), by the name of the config."""
 
@@ -54,11 +50,10 @@ logger = logging.getLogger(__name__)
 
 
 def _find_trained_model(name: str) -> str:
-    try:
-        return TRAINED_MODELS.get(name) or OFFICIAL_MODELS[name]
-    except KeyError:
-        known = ", ".join(sorted({*TRAINED_MODELS, *OFFICIAL_MODELS}))
-        raise ValueError(f"no trained weights for {name!r}, only for {known}") from None
+    urls = OFFICIAL_MODELS | TRAINED_MODELS
+    if name not in urls:
+        raise ValueError(f"no trained weights for {name!r}, only for {', '.join(sorted(urls))}")
+    return urls[name]
 
 
 def _find_torchvision_model(name: str) -> str:
@@ -69,31 +64,28 @@ def _find_torchvision_model(name: str) -> str:
 
 
 class _ConvertedWeights(PathHandler):
-    """Resolves ``prefix`` + name to a file of converted weights in the cache."""
+    """Resolves "scheme://name" to a file of converted weights in the cache."""
 
     def __init__(
-        self,
-        prefix: str,
-        find_url: Callable[[str], str],
-        convert: Callable[[dict[str, Tensor]], dict[str, Tensor]],
+        self, scheme: str, find_url: Callable[[str], str], convert: Callable[[dict], dict]
     ):
         """
         Args:
-            prefix: ends with "://".
+            scheme: of the names.
             find_url: gives the address of the original by name; a ``ValueError`` if there is none.
             convert: renames the original's tensors.
         """
         super().__init__()
-        self.prefix, self.find_url, self.convert = prefix, find_url, convert
+        self.scheme, self.find_url, self.convert = scheme, find_url, convert
 
     def _get_supported_prefixes(self) -> list[str]:
-        return [self.prefix]
+        return [f"{self.scheme}://"]
 
     def _get_local_path(self, path: str, force: bool = False, **kwargs) -> str:
-        name = path[len(self.prefix) :].strip("/")
+        name = path.partition("://")[2].strip("/")
         url = self.find_url(name)
         folder = get_cache_dir(kwargs.get("cache_dir"))
-        converted = os.path.join(folder, "tood_d2", self.prefix[: -len("://")], f"{name}.pth")
+        converted = os.path.join(folder, "tood_d2", self.scheme, f"{name}.pth")
         os.makedirs(os.path.dirname(converted), exist_ok=True)
         with file_lock(converted):
             if force or not os.path.isfile(converted):
@@ -109,31 +101,25 @@ def _download(url: str, path: str, converted: str, force: bool) -> str:
     if not url.startswith(_DRIVE):
         try:
             local_path = PathManager.get_local_path(url, force=force)
-            _check_hash(local_path)
-            return local_path
         except OSError as error:
             reason = error
+        else:
+            # Publishers put the start of the file's SHA-256 into its name.
+            match = re.search(r"-([0-9a-f]{8,})\.pth$", local_path)
+            digest = hashlib.sha256(Path(local_path).read_bytes()).hexdigest()
+            if match is None or digest.startswith(match[1]):
+                return local_path
+            os.remove(local_path)
+            raise ValueError(f"{local_path} was damaged on its way and is removed, try again")
     raise FileNotFoundError(
         f"{path} cannot be downloaded ({reason}). Fetch {url} by hand and run "
         f"python tools/convert_checkpoint.py DOWNLOADED_FILE {converted}"
     )
 
 
-def _check_hash(path: str) -> None:
-    """Compares with the start of the file's SHA-256 that publishers put into its name."""
-    match = re.search(r"-([0-9a-f]{8,})\.pth$", path)
-    digest = hashlib.sha256()
-    with open(path, "rb") as f:
-        while block := f.read(1 << 20):
-            digest.update(block)
-    if match and not digest.hexdigest().startswith(match[1]):
-        os.remove(path)
-        raise ValueError(f"{path} was damaged on its way and is removed, try again")
-
-
 PathManager.register_handler(
-    _ConvertedWeights("tood://", _find_trained_model, convert_official_state_dict)
+    _ConvertedWeights("tood", _find_trained_model, convert_official_state_dict)
 )
 PathManager.register_handler(
-    _ConvertedWeights("torchvision://", _find_torchvision_model, convert_torchvision_state_dict)
+    _ConvertedWeights("torchvision", _find_torchvision_model, convert_torchvision_state_dict)
 )

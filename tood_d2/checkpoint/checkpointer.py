@@ -16,10 +16,8 @@ class SafeCheckpointer(DetectionCheckpointer):
 
     def _load_file(self, filename: str) -> dict:
         try:
-            if filename.endswith(".pkl"):
-                checkpoint = _from_pickle(read_checkpoint(filename))
-            elif filename.endswith(".pyth"):
-                checkpoint = _from_pycls(read_checkpoint(filename))
+            if filename.endswith((".pkl", ".pyth")):
+                checkpoint = _adapt(read_checkpoint(filename), is_pycls=filename.endswith(".pyth"))
             else:
                 checkpoint = super()._load_file(filename)
             check_state_dict(checkpoint["model"])
@@ -35,20 +33,16 @@ class SafeCheckpointer(DetectionCheckpointer):
         return self.incompatible
 
 
-def _from_pickle(content: dict) -> dict:
-    if "model" in content and "__author__" in content:  # Detectron2's zoo
+def _adapt(content: dict, is_pycls: bool) -> dict:
+    """What ``DetectionCheckpointer`` makes of files of pycls, and of ``.pkl`` files."""
+    if is_pycls:
+        if "model_state" not in content:
+            raise ValueError("has no 'model_state', which checkpoints of pycls have")
+        weights, author, left_out = content["model_state"], "pycls", "num_batches_tracked"
+    elif "model" in content and "__author__" in content:  # of Detectron2's zoo
         return content
-    # Caffe2's and Detectron's, whose detectors have "blobs".
-    return _matched_by_name(content.get("blobs", content), "Caffe2", "_momentum")
-
-
-def _from_pycls(content: dict) -> dict:
-    if "model_state" not in content:
-        raise ValueError("has no 'model_state', which checkpoints of pycls have")
-    return _matched_by_name(content["model_state"], "pycls", "num_batches_tracked")
-
-
-def _matched_by_name(state_dict: dict, author: str, left_out: str) -> dict:
-    check_state_dict(state_dict)
-    state_dict = {name: x for name, x in state_dict.items() if not name.endswith(left_out)}
-    return {"model": state_dict, "__author__": author, "matching_heuristics": True}
+    else:  # Detectron's detectors have "blobs"
+        weights, author, left_out = content.get("blobs", content), "Caffe2", "_momentum"
+    check_state_dict(weights)
+    weights = {name: x for name, x in weights.items() if not name.endswith(left_out)}
+    return {"model": weights, "__author__": author, "matching_heuristics": True}

@@ -1,7 +1,7 @@
 """Files of weights."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
@@ -27,7 +27,15 @@ def read_checkpoint(path: str | os.PathLike) -> dict:
     """
     extension = os.path.splitext(path)[1]
     if extension == ".safetensors":
-        return _load_safetensors(path)
+        try:
+            from safetensors import SafetensorError
+            from safetensors.torch import load_file
+        except ImportError as error:
+            raise ValueError("reading it takes the package safetensors: pip install it") from error
+        try:
+            return load_file(path)
+        except SafetensorError as error:
+            raise ValueError(f"no safetensors file: {error}") from error
     checkpoint = load_pickle(path) if extension == ".pkl" else load_torch_file(path)
     if not isinstance(checkpoint, dict):
         raise ValueError(f"holds no state dict but a {type(checkpoint).__name__}")
@@ -71,14 +79,7 @@ def find_state_dict(checkpoint: dict) -> dict[str, Tensor]:
 
 
 def find_class_names(checkpoint: dict) -> list[str]:
-    """Finds the names of the classes that weights were trained for.
-
-    Args:
-        checkpoint: content of a file of this project or of MMDetection.
-
-    Returns:
-        The names in the order of the classes; empty if the file does not tell.
-    """
+    """The names of the classes in a checkpoint of ours or of MMDetection, [] if it has none."""
     for keys in (("class_names",), ("meta", "CLASSES"), ("meta", "dataset_meta", "classes")):
         names = checkpoint
         for key in keys:
@@ -88,27 +89,28 @@ def find_class_names(checkpoint: dict) -> list[str]:
     return []
 
 
-def save_weights(state_dict: dict[str, Tensor], path: str, class_names: Sequence[str] = ()) -> None:
+def save_weights(
+    state_dict: Mapping[str, Tensor],
+    path: str,
+    class_names: Sequence[str] = (),
+    official: bool = False,
+) -> None:
     """Writes weights in the form that Detectron2 reads, whole or not at all.
 
     Args:
-        state_dict: of a model, in this project's names.
-        path: to write to.
+        state_dict: of a model.
+        path: to write to; a file ending in ``.safetensors`` is that package's.
         class_names: of the model's classes, if they are known.
+        official: whether the file is for the official code or MMDetection instead.
     """
     os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
-    content = {"model": state_dict, "__author__": "tood_d2", "class_names": list(class_names)}
     with atomic_write(path) as file:
-        torch.save(content, file)
+        if path.endswith(".safetensors"):
+            from safetensors.torch import save
 
-
-def _load_safetensors(path: str | os.PathLike) -> dict[str, Tensor]:
-    try:
-        from safetensors import SafetensorError
-        from safetensors.torch import load_file
-    except ImportError as error:
-        raise ValueError("reading it takes the package safetensors: pip install it") from error
-    try:
-        return load_file(path)
-    except SafetensorError as error:
-        raise ValueError(f"no safetensors file: {error}") from error
+            file.write(save({name: tensor.contiguous() for name, tensor in state_dict.items()}))
+        elif official:
+            torch.save({"meta": {"CLASSES": list(class_names)}, "state_dict": state_dict}, file)
+        else:
+            content = {"model": state_dict, "__author__": "tood_d2"}
+            torch.save(content | {"class_names": list(class_names)}, file)

@@ -1,7 +1,7 @@
 """Names in weights of the official code (fcjian/TOOD), of MMDetection's TOOD and of torchvision."""
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 import torch
 from torch import Tensor
@@ -51,57 +51,42 @@ def _rules() -> Iterator[tuple[str, str, str]]:
     yield same(f"{head}.scales.*.scale", "head.scales.*")
 
 
-def _translator(pairs: Iterator[tuple[str, str]]) -> Callable[[str], str | None]:
-    """A function that translates names of tensors, from pairs of names of their modules."""
+def _rename(
+    state_dict: Mapping[str, Tensor], modules: Iterable[tuple[str, str]], kind: str
+) -> dict[str, Tensor]:
+    """Renames tensors by the names of their modules, which come in pairs of old and new."""
     patterns = [
-        (re.compile(re.escape(source).replace(r"\*", r"(\d+)") + r"(\.[a-z_]+)?"), target)
-        for source, target in pairs
+        (re.compile(re.escape(old).replace(r"\*", r"(\d+)") + r"(\.[a-z_]+)?"), new)
+        for old, new in modules
     ]
-
-    def translate(name: str) -> str | None:
-        for pattern, target in patterns:
+    renamed, unknown = {}, []
+    for name, tensor in state_dict.items():
+        for pattern, new in patterns:
             if match := pattern.fullmatch(name):
-                *indices, tensor = match.groups(default="")
+                *indices, own = match.groups(default="")
                 for index in indices:
-                    target = target.replace("*", index, 1)
-                return target + tensor
-        return None
-
-    return translate
-
-
-_from_official = _translator(
-    (name, own) for *names, own in _rules() for name in dict.fromkeys(names)
-)
-_to_official = {
-    style: _translator((rule[-1], rule[i]) for rule in _rules()) for i, style in enumerate(STYLES)
-}
-
-
-def _translate_all(state_dict: Mapping[str, Tensor], translate, kind: str) -> dict[str, Tensor]:
-    names = {name: translate(name) for name in state_dict}
-    unknown = [name for name, translated in names.items() if translated is None]
+                    new = new.replace("*", index, 1)
+                renamed[new + own] = tensor
+                break
+        else:
+            unknown.append(name)
     if unknown:
         raise ValueError(f"not parameters of {kind}: {', '.join(unknown)}")
-    return {names[name]: tensor for name, tensor in state_dict.items()}
+    return renamed
 
 
 def convert_official_state_dict(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Renames the tensors of an official or MMDetection TOOD.
+    """Renames the tensors of a TOOD of fcjian/TOOD or MMDetection to those of ours.
 
-    Args:
-        state_dict: by the names of fcjian/TOOD or of MMDetection.
-
-    Returns:
-        The same tensors by the names of :class:`tood_d2.TOOD`, to load with
-        ``strict=True``. Counters of batches (``num_batches_tracked``) are left out: the
-        statistics of these models are fixed.
+    Counters of batches (``num_batches_tracked``) are left out: the statistics of these models are
+    fixed. The rest loads with ``strict=True``.
 
     Raises:
         ValueError: names the tensors that are not a TOOD model's.
     """
     state_dict = {k: v for k, v in state_dict.items() if not k.endswith(".num_batches_tracked")}
-    return _translate_all(state_dict, _from_official, "an official TOOD model")
+    modules = ((name, own) for *names, own in _rules() for name in names)
+    return _rename(state_dict, modules, "an official TOOD model")
 
 
 def convert_torchvision_state_dict(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -115,6 +100,19 @@ def convert_torchvision_state_dict(state_dict: Mapping[str, Tensor]) -> dict[str
     """
     body = {f"backbone.{k}": v for k, v in state_dict.items() if not k.startswith("fc.")}
     return convert_official_state_dict(body)
+
+
+def recognize(state_dict: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+    """Recognises by their names where weights come from, and gives them this project's names.
+
+    Raises:
+        ValueError: names the tensors that are of no known model.
+    """
+    if any(name.startswith("head.") or ".bottom_up." in name for name in state_dict):
+        return state_dict
+    if "layer1.0.conv1.weight" in state_dict:
+        return convert_torchvision_state_dict(state_dict)
+    return convert_official_state_dict(state_dict)
 
 
 def convert_to_official_state_dict(
@@ -132,11 +130,7 @@ def convert_to_official_state_dict(
     Raises:
         ValueError: names the tensors that have no official counterpart.
     """
-    converted = _translate_all(state_dict, _to_official[style], "a TOOD on ResNet-FPN")
-    result = {}
-    for name, tensor in converted.items():
-        result[name] = tensor
-        module, _, own_name = name.rpartition(".")
-        if own_name == "running_var":
-            result[f"{module}.num_batches_tracked"] = torch.tensor(0)
-    return result
+    modules = ((rule[-1], rule[STYLES.index(style)]) for rule in _rules())
+    converted = _rename(state_dict, modules, "a TOOD on ResNet-FPN")
+    norms = [name.rpartition(".")[0] for name in converted if name.endswith(".running_var")]
+    return converted | {f"{norm}.num_batches_tracked": torch.tensor(0) for norm in norms}

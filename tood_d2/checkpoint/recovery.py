@@ -1,5 +1,6 @@
 """The checkpoint that a run is resumed from."""
 
+import contextlib
 import logging
 import os
 import re
@@ -26,19 +27,13 @@ class LastCheckpoint(NamedTuple):
 
 
 def periodic_checkpoints(folder: str, before: int | None = None) -> list[str]:
-    """Paths of the checkpoints that were saved in the course of training, the oldest first.
+    """Paths of the checkpoints that training left in a folder, the oldest first.
 
-    Args:
-        folder: output folder of the run.
-        before: iteration, to leave out those from there on.
+    Those of the iteration ``before`` and later ones are left out.
     """
     names = PathManager.ls(folder) if PathManager.isdir(folder) else []
-    by_iteration = {int(m[1]): name for name in names if (m := _PERIODIC.fullmatch(name))}
-    return [
-        os.path.join(folder, by_iteration[i])
-        for i in sorted(by_iteration)
-        if before is None or i < before
-    ]
+    found = sorted((int(m[1]), name) for name in names if (m := _PERIODIC.fullmatch(name)))
+    return [os.path.join(folder, name) for i, name in found if before is None or i < before]
 
 
 def load_last_checkpoint(folder: str) -> LastCheckpoint | None:
@@ -68,7 +63,10 @@ def load_last_checkpoint(folder: str) -> LastCheckpoint | None:
 
 
 def _find(folder: str) -> LastCheckpoint | None:
-    tagged = _tagged(folder)
+    tagged = ""
+    tag = os.path.join(folder, _TAG)
+    with contextlib.suppress(OSError, UnicodeDecodeError), PathManager.open(tag) as file:
+        tagged = os.path.basename(file.read().strip())
     if match := _PERIODIC.fullmatch(tagged):
         # Later ones would be left from another run in this folder.
         others = periodic_checkpoints(folder, before=int(match[1]))
@@ -80,14 +78,17 @@ def _find(folder: str) -> LastCheckpoint | None:
     faults = []
     for path in dict.fromkeys(candidates):
         try:
-            content = _read(path)
+            content = read_checkpoint(path)
+            if "model" not in content or not isinstance(content.get("trainer"), dict):
+                raise ValueError("lacks the state of training")
+            check_state_dict(content["model"])
         except (OSError, ValueError) as error:
             faults.append(f"{path}: {getattr(error, 'strerror', None) or error}")
             continue
         if faults:
             logger.warning(f"Not resumed from {'; '.join(faults)}. Taking {path} instead.")
         if os.path.basename(path) != tagged:
-            with atomic_write(os.path.join(folder, _TAG), "w") as file:
+            with atomic_write(tag, "w") as file:
                 file.write(os.path.basename(path))
         return LastCheckpoint(path, content)
     if faults:
@@ -97,20 +98,3 @@ def _find(folder: str) -> LastCheckpoint | None:
             "or MODEL.WEIGHTS (YAML), without --resume"
         )
     return None
-
-
-def _read(path: str) -> dict:
-    content = read_checkpoint(path)
-    if "model" not in content or not isinstance(content.get("trainer"), dict):
-        raise ValueError("lacks the state of training")
-    check_state_dict(content["model"])
-    return content
-
-
-def _tagged(folder: str) -> str:
-    """The file name in ``last_checkpoint``, "" if there is none to be read."""
-    try:
-        with PathManager.open(os.path.join(folder, _TAG)) as f:
-            return os.path.basename(f.read().strip())
-    except (OSError, UnicodeDecodeError):
-        return ""

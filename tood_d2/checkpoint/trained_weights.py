@@ -8,8 +8,6 @@ from detectron2.utils.file_io import Detectron2Handler, PathManager
 
 from .checkpointer import SafeCheckpointer
 
-_MAX_NAMED = 5  # parameters
-
 
 def fetch_weights(path: str, key: str) -> None:
     """Finds, or downloads, a file of weights.
@@ -63,16 +61,14 @@ def load_weights(model: nn.Module, path: str, key: str, resume_dir: str = "") ->
     incompatible = checkpointer.incompatible
     misshapen = [name for name, *_ in incompatible.incorrect_shapes]
     missing = [name for name in incompatible.missing_keys if name not in misshapen]
-    faults = {"missing": missing, "of another shape": misshapen}
-    if any(faults.values()):
-        faults = ", ".join(f"{fault}: {_shorten(x)}" for fault, x in faults.items() if x)
+    faults = []
+    for fault, names in (("missing", missing), ("of another shape", misshapen)):
+        if names:
+            rest = f" and {len(names) - 5} more" if len(names) > 5 else ""
+            faults.append(f"{fault}: {', '.join(names[:5])}{rest}")
+    if faults:
         raise ValueError(
-            f"{path} ({key}) does not fit the model: {faults}. Weights of the official code or of "
-            "MMDetection have to be converted by tools/convert_checkpoint.py"
+            f"{path} ({key}) does not fit the model: {', '.join(faults)}. Weights of the official "
+            "code or of MMDetection have to be converted by tools/convert_checkpoint.py"
         )
     return model.eval()
-
-
-def _shorten(names: list[str]) -> str:
-    rest = f" and {len(names) - _MAX_NAMED} more" if len(names) > _MAX_NAMED else ""
-    return ", ".join(names[:_MAX_NAMED]) + rest

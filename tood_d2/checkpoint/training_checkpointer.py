@@ -39,35 +39,25 @@ class TrainingCheckpointer(SafeCheckpointer):
     """
 
     def __init__(
-        self,
-        model: nn.Module,
-        save_dir: str,
-        class_names: list[str],
-        seed: int = -1,
-        **checkpointables,
+        self, model: nn.Module, save_dir: str, class_names: list[str], seed: int = -1, **kwargs
     ):
         """
         Args:
-            model, save_dir, checkpointables: see ``DetectionCheckpointer``.
+            model, save_dir, kwargs: see ``DetectionCheckpointer``.
             class_names: of the model's K classes, in their order; empty if they are not known.
             seed: of the run, -1 if there is none.
         """
-        super().__init__(model, save_dir, **checkpointables)
+        super().__init__(model, save_dir, **kwargs)
         self.path_manager = _AtomicPathManager()
-        self.class_names = list(class_names)
-        self.seed = seed
+        self.class_names, self.seed = list(class_names), seed
         self.last: LastCheckpoint | None = None
-        """To resume from, for the one who has read it. :meth:`resume_or_load` empties it."""
+        """To resume from, if it has been read already; :meth:`resume_or_load` empties it."""
 
     def save(self, name: str, **kwargs) -> None:
         super().save(name, class_names=self.class_names, seed=self.seed, **kwargs)
 
     def resume_or_load(self, path: str, *, resume: bool = True) -> dict:
-        """See ``Checkpointer``; resumes from ``last`` if it has been read already.
-
-        Raises:
-            FileNotFoundError, ValueError: see :func:`load_last_checkpoint`.
-        """
+        """See ``Checkpointer`` and :func:`load_last_checkpoint`."""
         if resume:
             self.last = self.last or load_last_checkpoint(self.save_dir)
         try:
@@ -88,20 +78,20 @@ class TrainingCheckpointer(SafeCheckpointer):
 
     def _match_classes(self, weights: dict[str, Tensor], names: list[str]) -> None:
         """Replaces the class layers in ``weights`` by those of the model, with known classes."""
-        known = [(i, names.index(x)) for i, x in enumerate(self.class_names) if x in names]
-        rows, old_rows = [i for i, _ in known], [j for _, j in known]
+        kept = [x for x in self.class_names if x in names]
+        new = [x for x in self.class_names if x not in names]
+        rows = [self.class_names.index(x) for x in kept]
+        old_rows = [names.index(x) for x in kept]
         for name, own in self.model.state_dict().items():
             layer = name.rpartition(".")[0].rpartition(".")[2]
             if name in weights and layer in _CLASS_LAYERS:
-                shapes = (own.shape, weights[name].shape)
-                rest = own.shape[1:]
-                if shapes == ((len(self.class_names), *rest), (len(names), *rest)):
+                old, rest = weights[name], own.shape[1:]
+                if len(own) == len(self.class_names) and old.shape == (len(names), *rest):
                     merged = own.cpu().clone()
-                    merged[rows] = weights[name][old_rows].to(merged.dtype)
+                    merged[rows] = old[old_rows].to(merged.dtype)
                     weights[name] = merged
-        new = [x for x in self.class_names if x not in names]
         logger.info(
-            f"Classes whose weights are kept: {', '.join(names[j] for j in old_rows) or 'none'}. "
+            f"Classes whose weights are kept: {', '.join(kept) or 'none'}. "
             f"New classes, initialised: {', '.join(new) or 'none'}."
         )
 

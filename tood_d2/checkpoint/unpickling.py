@@ -34,10 +34,7 @@ class RefusedFile(ValueError):
 class UnknownObject:
     """Stands for an object of an unknown class; it keeps nothing of that object."""
 
-    def __new__(cls, *args, **kwargs):
-        return super().__new__(cls)
-
-    def __init__(self, *args, **kwargs):
+    def __init__(self, *args):
         pass
 
     def __setstate__(self, state):
@@ -47,9 +44,6 @@ class UnknownObject:
 def load_torch_file(path: str | os.PathLike) -> Any:
     """Reads what ``torch.save`` wrote, in its present or its old form, to the CPU.
 
-    Args:
-        path: of the file.
-
     Returns:
         Its plain values, tensors and NumPy arrays. An :class:`UnknownObject` stands for each
         object of another kind; the log names their classes.
@@ -58,54 +52,47 @@ def load_torch_file(path: str | os.PathLike) -> Any:
         OSError: if the file cannot be opened.
         RefusedFile: if it is damaged, or executing it is the only way to load it.
     """
+    unknown = []
     with open(path, "rb") as file, _refusing_damaged_files(), _safe_globals_lock:
         with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
             if content.find(b"bytearray\n") >= 0:  # PyTorch would make one of any size
                 raise RefusedFile(_not_loaded("bytearray"))
             is_zip = content[:4] == b"PK\x03\x04"
-        unknown = []
         with safe_globals([(x, name) for name, x in _NUMPY.items()]):
             if is_zip:
                 _check_parts(path)
                 unknown = sorted(get_unsafe_globals_in_checkpoint(path))
-            with safe_globals([(type(_printable(x), (UnknownObject,), {}), x) for x in unknown]):
+            with safe_globals([(type(name, (UnknownObject,), {}), name) for name in unknown]):
                 try:
                     result = torch.load(path, map_location="cpu", weights_only=True)
                 except pickle.UnpicklingError as error:
                     named = re.findall(r"GLOBAL (\S+)", str(error))[:1] or unknown
                     raise RefusedFile(_not_loaded(*named) if named else _DAMAGED) from error
     if unknown:
-        names = ", ".join(map(_printable, unknown))
+        names = ", ".join(unknown)
         logger.warning(f"{path}: left out objects that are not loaded for safety: {names}")
     return result
 
 
 def load_pickle(path: str | os.PathLike) -> Any:
-    """Reads a ``.pkl`` file of the model zoo of Detectron2, Detectron or Caffe2.
-
-    Args:
-        path: of the file, by any version of Python and NumPy.
-
-    Returns:
-        Its plain values and NumPy arrays.
+    """Reads a ``.pkl`` file of Detectron2's zoo, Detectron or Caffe2, of any version of Python.
 
     Raises:
         OSError: if the file cannot be opened.
-        RefusedFile: if it is damaged, or holds anything else.
+        RefusedFile: if it is damaged, or holds more than plain values and NumPy arrays.
     """
     with open(path, "rb") as file, _refusing_damaged_files():
         size = os.fstat(file.fileno()).st_size
         for opcode, argument, _ in pickletools.genops(file):
-            # Python would make a table up to the largest number.
             if opcode.name in ("PUT", "LONG_BINPUT") and argument > size:
-                raise RefusedFile("refers to more parts than it has")
+                raise RefusedFile(_DAMAGED)  # Python would make a table of that length
         file.seek(0)
         return _Unpickler(file, encoding="latin1").load()  # as strings of Python 2 may be bytes
 
 
 @contextlib.contextmanager
 def _refusing_damaged_files():
-    """Turns the many errors that a damaged or hostile file may cause into one."""
+    """Turns the many errors of damaged files into one."""
     try:
         yield
     except RefusedFile:
@@ -125,13 +112,9 @@ def _check_parts(path: str | os.PathLike) -> None:
             raise RefusedFile(_DAMAGED)
 
 
-def _printable(name: str) -> str:
-    return ascii(name[:100])[1:-1]
-
-
 def _not_loaded(*names: str) -> str:
     return (
-        f"holds {', '.join(map(_printable, names))}, which is not loaded for safety. If you trust "
+        f"holds {', '.join(names)}, which is not loaded for safety. If you trust "
         "the file, save its weights to a file of their own"
     )
 
@@ -164,10 +147,6 @@ class _Array(np.ndarray):
         super().__setstate__((1, shape, dtype.value, bool(is_fortran), data))
 
 
-def _make_array(*_) -> _Array:
-    return _Array(0)
-
-
 def _make_scalar(dtype: _DType, data: bytes | str) -> np.generic:
     data = data.encode("latin1") if isinstance(data, str) else data
     return np.frombuffer(data, dtype.value)[0]
@@ -175,15 +154,14 @@ def _make_scalar(dtype: _DType, data: bytes | str) -> np.generic:
 
 def _make_array_of_buffer(data: bytes, dtype: _DType, shape: tuple, order: str, axes=None):
     array = np.frombuffer(data, dtype.value)
-    if order == "K":
-        return array.reshape(shape).transpose(axes)
-    return array.reshape(shape, order=order)
+    array = array.reshape(shape, order="F" if order == "F" else "C")
+    return array if axes is None else array.transpose(axes)
 
 
-_BYTES = {"builtins.bytes": lambda: b"", "__builtin__.bytes": lambda: b""}  # empty ones
-_NUMPY = {"numpy.ndarray": _Array, "numpy.dtype": _DType, **_BYTES}
+_NUMPY = {"numpy.ndarray": _Array, "numpy.dtype": _DType}
+_NUMPY |= dict.fromkeys(("builtins.bytes", "__builtin__.bytes"), lambda: b"")  # empty ones
 for _core in ("numpy.core", "numpy._core"):  # NumPy 1 and 2
-    _NUMPY[f"{_core}.multiarray._reconstruct"] = _make_array
+    _NUMPY[f"{_core}.multiarray._reconstruct"] = lambda *_: _Array(0)
     _NUMPY[f"{_core}.multiarray.scalar"] = _make_scalar
     _NUMPY[f"{_core}.numeric._frombuffer"] = _make_array_of_buffer
 _IN_PICKLES = {

@@ -15,11 +15,6 @@ def add_config_arguments(parser: argparse.ArgumentParser, **config_file) -> None
     config_file = {"metavar": "FILE", "help": "config, .py or .yaml"} | config_file
     parser.add_argument("--config-file", **config_file)
     add_trust(parser)
-    add_overrides(parser)
-
-
-def add_overrides(parser: argparse.ArgumentParser) -> None:
-    """Adds ``--opts``, the overrides of a config, which end the command line."""
     parser.add_argument(
         "--opts",
         nargs=argparse.REMAINDER,
@@ -29,13 +24,10 @@ def add_overrides(parser: argparse.ArgumentParser) -> None:
 
 
 def training_argument_parser(epilog: str | None = None) -> argparse.ArgumentParser:
-    """Detectron2's ``default_argument_parser``, which needs no PyTorch, and what else we need.
+    """Detectron2's ``default_argument_parser``, without PyTorch, and a few arguments of ours.
 
-    Its arguments are Detectron2's, but processes of one machine find a free port by default. Of
-    ours are ``--trust``, ``--timeout`` and ``--traceback``; :func:`.launch` takes the last two.
-
-    Args:
-        epilog: text below the arguments' help.
+    By default processes of one machine find a free port. ``--trust``, ``--timeout`` and
+    ``--traceback`` are ours; :func:`.launch` takes the last two.
     """
     parser = argparse.ArgumentParser(
         epilog=epilog, formatter_class=argparse.RawDescriptionHelpFormatter

@@ -2,7 +2,6 @@
 
 import atexit
 import contextlib
-import copy
 import logging
 import logging.handlers
 import sys
@@ -67,7 +66,7 @@ def setup_logging(output_dir: str = "", rank: int = 0) -> None:
         for handler in logger.handlers:
             if getattr(handler, "stream", None) is sys.stdout:
                 handler.addFilter(_is_for_console)
-                handler.setFormatter(_WithoutTraceback(handler.formatter))
+                handler.formatter.formatException = lambda _: ""  # comes before the file's
     logging.root.setLevel(logging.WARNING)
     threading.excepthook = _log_error_of_thread
     if handler := _file_handler():
@@ -97,19 +96,6 @@ def _is_for_console(record: logging.LogRecord) -> bool:
     package = record.name.partition(".")[0]
     name = record.name if package in _LOGGERS else "root"
     return not (name.startswith(_QUIET_LOGGERS) or record.getMessage().startswith(_QUIET_MESSAGES))
-
-
-class _WithoutTraceback(logging.Formatter):
-    """Another formatter, of records that have lost their traceback."""
-
-    def __init__(self, formatter: logging.Formatter):
-        super().__init__()
-        self._formatter = formatter
-
-    def format(self, record: logging.LogRecord) -> str:
-        record = copy.copy(record)
-        record.exc_info = record.exc_text = record.stack_info = None
-        return self._formatter.format(record)
 
 
 def _log_error_of_thread(args: threading.ExceptHookArgs) -> None:

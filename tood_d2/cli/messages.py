@@ -4,12 +4,12 @@ import contextlib
 import logging
 import os
 import sys
-from collections.abc import Iterator
+from argparse import Namespace
+from collections.abc import Callable, Iterator
 from traceback import extract_tb
 
-from .logs import log_file
+from .logs import log_file, setup_logging
 
-STATUS = 2
 # Of what was given to the program; others may be faults of the program itself.
 _EXPECTED = (OSError, ValueError, FloatingPointError)
 
@@ -39,8 +39,22 @@ def short_errors(program: str, traceback: bool | None = None) -> Iterator[None]:
         if traceback:
             raise
         error = _first(error)
-        print(f"{program}: {describe(error, _place(error) + hint)}", file=sys.stderr)
-        raise SystemExit(STATUS) from None
+        place = "in C code"  # which leaves no frames
+        for frame in extract_tb(error.__traceback__)[-1:]:
+            place = f"{os.path.basename(frame.filename)}, line {frame.lineno}"
+        print(f"{program}: {describe(error, place + hint)}", file=sys.stderr)
+        raise SystemExit(2) from None
+
+
+def run_program(run: Callable[[Namespace], int | None], args: Namespace) -> int:
+    """Calls the main function of a program, with logging set up, under :func:`short_errors`.
+
+    Returns:
+        The status to exit with, 0 if the function returns None.
+    """
+    with short_errors(os.path.basename(sys.argv[0])):
+        setup_logging()
+        return run(args) or 0
 
 
 def describe(error: BaseException, hint: str = "") -> str:
@@ -66,9 +80,3 @@ def _first(error: BaseException) -> BaseException:
             error = error.__context__
             first = error if isinstance(error, OSError) else first
     return first
-
-
-def _place(error: BaseException) -> str:
-    for frame in extract_tb(error.__traceback__)[-1:]:  # C code leaves none
-        return f"{os.path.basename(frame.filename)}, line {frame.lineno}"
-    return "in C code"

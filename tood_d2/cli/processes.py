@@ -24,19 +24,16 @@ capture_warnings()
 class Process(NamedTuple):
     """This process among those that torchrun or srun started."""
 
-    machine_rank: int
-    num_machines: int
     local_rank: int
+    world_size: int
     local_world_size: int
+    machine_rank: int
     address: str
     """Of the first one, as ``init_process_group`` takes it."""
 
 
 def started_process(environment: Mapping[str, str]) -> Process | None:
     """Reads what torchrun, or srun of SLURM, says of the processes that it started.
-
-    Args:
-        environment: variables.
 
     Returns:
         None if neither started more than one.
@@ -45,25 +42,25 @@ def started_process(environment: Mapping[str, str]) -> Process | None:
         ValueError: if a variable is missing or wrong.
     """
 
-    def number(name: str, least: int = 0) -> int:
+    def number(name: str) -> int:
         value = environment.get(name, "")
-        if not value.isdecimal() or int(value) < least:
+        if not value.isdecimal():
             raise ValueError(f"{name}={value!r} in the environment: should be a number")
         return int(value)
 
     if "TORCHELASTIC_RUN_ID" in environment:
-        world_size, local_world_size = number("WORLD_SIZE", 1), number("LOCAL_WORLD_SIZE", 1)
-        num_machines, rest = divmod(world_size, local_world_size)
-        machine_rank, local_rank = number("RANK") // local_world_size, number("LOCAL_RANK")
-        address = "env://"
+        world_size, local_world_size = number("WORLD_SIZE"), number("LOCAL_WORLD_SIZE")
+        rest, machine_rank = world_size % local_world_size, number("RANK") // local_world_size
+        local_rank, address = number("LOCAL_RANK"), "env://"
     elif "SLURM_STEP_ID" in environment and "SLURM_PROCID" in environment:
-        world_size = number("SLURM_STEP_NUM_TASKS", 1)
-        num_machines = number("SLURM_STEP_NUM_NODES", 1)
-        local_world_size, rest = divmod(world_size, num_machines)
+        world_size = number("SLURM_STEP_NUM_TASKS")
+        local_world_size, rest = divmod(world_size, number("SLURM_STEP_NUM_NODES"))
         machine_rank, local_rank = number("SLURM_NODEID"), number("SLURM_LOCALID")
+        # The first name in a list such as "gpu[03-05,7]-ib,login".
+        hosts = environment.get("SLURM_STEP_NODELIST", "")
+        host = re.match(r"([^,\[]*)(?:\[(\w+)[^\]]*\])?([^,\[]*)", hosts).groups(default="")
         # Jobs that share a machine should not meet.
-        port = 20000 + number("SLURM_JOB_ID") % 20000
-        address = f"tcp://{_first_host(environment.get('SLURM_STEP_NODELIST', ''))}:{port}"
+        address = f"tcp://{''.join(host)}:{20000 + number('SLURM_JOB_ID') % 20000}"
     else:
         return None
     if rest:
@@ -73,13 +70,7 @@ def started_process(environment: Mapping[str, str]) -> Process | None:
         )
     if world_size == 1:
         return None
-    return Process(machine_rank, num_machines, local_rank, local_world_size, address)
-
-
-def _first_host(hosts: str) -> str:
-    """The first name in SLURM's list, as in "gpu[03-05,7]-ib,login"."""
-    match = re.match(r"([^,\[]*)(?:\[(\w+)[^\]]*\])?([^,\[]*)", hosts)
-    return "".join(x or "" for x in match.groups())
+    return Process(local_rank, world_size, local_world_size, machine_rank, address)
 
 
 def launch(main: Callable[[Namespace], object], args: Namespace) -> None:
@@ -94,36 +85,27 @@ def launch(main: Callable[[Namespace], object], args: Namespace) -> None:
     Raises:
         SystemExit: with the status of the process that failed first.
     """
-    with short_errors(_program(), args.traceback):
+    with short_errors(os.path.basename(sys.argv[0]), args.traceback):
         setup_logging()
         process = started_process(os.environ) if args.num_machines == 1 else None
-        num_processes = _check(args, process)
+        num_processes = process.local_world_size if process else args.num_gpus
+        _check(args, num_processes)
         timeout = timedelta(minutes=args.timeout)
         if process is not None:
             from detectron2.engine.launch import _distributed_worker
 
-            world_size = process.num_machines * num_processes
-            position = process.local_rank, _run, world_size, num_processes, process.machine_rank
-            _distributed_worker(*position, process.address, (main, args), timeout)
+            local_rank, *others = process
+            _distributed_worker(local_rank, _run, *others, (main, args), timeout)
         elif num_processes * args.num_machines == 1:
             main(args)
         else:
             _start(main, args, timeout)
 
 
-def _program() -> str:
-    return os.path.basename(sys.argv[0])
-
-
-def _check(args: Namespace, process: Process | None) -> int:
-    """The number of processes on this machine.
-
-    Raises:
-        ValueError: names an argument that does not fit.
-    """
+def _check(args: Namespace, num_processes: int) -> None:
+    """Raises a ValueError that names an argument which does not fit the processes here."""
     from torch.cuda import device_count
 
-    num_processes = process.local_world_size if process else args.num_gpus
     if args.num_gpus not in (1, num_processes):
         raise ValueError(
             f"--num-gpus {args.num_gpus}: {num_processes} processes were started on this machine "
@@ -140,7 +122,6 @@ def _check(args: Namespace, process: Process | None) -> int:
         raise ValueError(f"--dist-url {args.dist_url}: should be like tcp://host:port, or auto")
     if 0 < (num_gpus := device_count()) < num_processes:
         raise ValueError(f"--num-gpus {num_processes}: this machine has {num_gpus}")
-    return num_processes
 
 
 def _start(main: Callable[[Namespace], object], args: Namespace, timeout: timedelta) -> None:
@@ -187,7 +168,8 @@ def _run(main: Callable[[Namespace], object], args: Namespace) -> None:
     if not torch.cuda.is_available() and "OMP_NUM_THREADS" not in os.environ:
         # Otherwise each of them would take all cores.
         torch.set_num_threads(max(1, (os.cpu_count() or 1) // comm.get_local_size()))
-    with short_errors(f"{_program()}, process {comm.get_rank()}", args.traceback):
+    program = f"{os.path.basename(sys.argv[0])}, process {comm.get_rank()}"
+    with short_errors(program, args.traceback):
         try:
             main(args)
             dist.destroy_process_group()

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from detectron2.data.detection_utils import read_image
 from detectron2.layers import batched_nms
@@ -47,9 +47,7 @@ class DenseDetectorWithTTA(nn.Module):
             input_format: order of the model's channels, "RGB" or "BGR".
         """
         super().__init__()
-        self.model = model
-        self.mapper = mapper
-        self.input_format = input_format
+        self.model, self.mapper, self.input_format = model, mapper, input_format
 
     @torch.no_grad()
     def forward(self, batched_inputs: list[dict]) -> list[dict]:
@@ -73,29 +71,18 @@ class DenseDetectorWithTTA(nn.Module):
         return {"image": image.cpu(), **sizes}
 
     def _detect(self, sample: dict) -> Instances:
-        boxes, scores, classes = [], [], []
+        size = sample["height"], sample["width"]
+        found = []
         for version in self.mapper(sample):
             # Boxes in pixels of this version, not scaled to "height" and "width".
             (output,) = self.model([{"image": version["image"]}])
-            instances = output["instances"].to("cpu")
-            inverse = version["transforms"].inverse()
-            boxes.append(inverse.apply_box(instances.pred_boxes.tensor.numpy()))
-            scores.append(instances.scores)
-            classes.append(instances.pred_classes)
-        size = sample["height"], sample["width"]
-        return self._merge(
-            Boxes(torch.from_numpy(np.concatenate(boxes))),
-            torch.cat(scores),
-            torch.cat(classes),
-            size,
-        )
-
-    def _merge(
-        self, boxes: Boxes, scores: Tensor, classes: Tensor, size: tuple[int, int]
-    ) -> Instances:
-        boxes.clip(size)
-        kept = batched_nms(boxes.tensor, scores, classes, self.model.test_nms_thresh)
-        kept = kept[: self.model.max_detections_per_image]
-        return Instances(
-            size, pred_boxes=boxes[kept], scores=scores[kept], pred_classes=classes[kept]
-        )
+            x = output["instances"].to("cpu")
+            boxes = version["transforms"].inverse().apply_box(x.pred_boxes.tensor.numpy())
+            boxes = Boxes(torch.from_numpy(boxes))
+            boxes.clip(size)
+            fields = {"pred_boxes": boxes, "scores": x.scores, "pred_classes": x.pred_classes}
+            found.append(Instances(size, **fields))
+        found = Instances.cat(found)
+        boxes, classes = found.pred_boxes.tensor, found.pred_classes
+        kept = batched_nms(boxes, found.scores, classes, self.model.test_nms_thresh)
+        return found[kept[: self.model.max_detections_per_image]]

@@ -46,29 +46,18 @@ def dense_predictions(model: DenseDetector, batched_inputs: list[dict]) -> list[
     features = model.backbone(images.tensor)
     features = [features[name] for name in model.head_in_features]
     scores, boxes = scores_and_boxes(model, features, model.head(features))
-    level_sizes = []
-    for feature, level_scores in zip(features, scores, strict=True):
-        height, width = feature.shape[2:]
-        level_sizes.append((height, width, level_scores.shape[1] // (height * width)))
-    return [
-        DensePredictions(*per_image, image_size, level_sizes)
-        for *per_image, image_size in zip(
-            torch.cat(scores, dim=1), torch.cat(boxes, dim=1), images.image_sizes, strict=True
-        )
+    level_sizes = [
+        (*x.shape[2:], level_scores.shape[1] // x.shape[2:].numel())
+        for x, level_scores in zip(features, scores, strict=True)
     ]
+    per_image = zip(torch.cat(scores, 1), torch.cat(boxes, 1), images.image_sizes, strict=True)
+    return [DensePredictions(*x, level_sizes) for x in per_image]
 
 
 def check_supported(model: nn.Module) -> None:
     """Raises a TypeError unless :func:`scores_and_boxes` knows the type of the model."""
     if scores_and_boxes.dispatch(type(model)) is scores_and_boxes.dispatch(object):
-        raise _unknown_type(model)
-
-
-def _unknown_type(model: nn.Module) -> TypeError:
-    return TypeError(
-        f"the dense predictions of {type(model).__name__} are not known: register a function "
-        "for them with tood_d2.evaluation.scores_and_boxes.register"
-    )
+        scores_and_boxes(model, [], ())
 
 
 @singledispatch
@@ -91,7 +80,10 @@ def scores_and_boxes(
     Raises:
         TypeError: on a model of another type.
     """
-    raise _unknown_type(model)
+    raise TypeError(
+        f"the dense predictions of {type(model).__name__} are not known: register a function "
+        "for them with tood_d2.inference.scores_and_boxes.register"
+    )
 
 
 @scores_and_boxes.register

@@ -36,17 +36,12 @@ class DensePredictor(Predictor):
 
     Attributes:
         num_passes: how often the network has run.
+
+    Raises:
+        TypeError: if the dense predictions of the detector are not known.
     """
 
     def __init__(self, run: Run):
-        """
-        Args:
-            run: names the weights.
-
-        Raises:
-            FileNotFoundError, ValueError: see :class:`.Predictor`.
-            TypeError: if the dense predictions of the detector are not known.
-        """
         super().__init__(run)
         check_supported(self.model)
         self.num_passes = 0
@@ -60,9 +55,8 @@ class DensePredictor(Predictor):
         self.num_passes += 1
         seconds = time.perf_counter() - start
         height, width = image.shape[:2]
-        logger.info(
-            f"Network run {self.num_passes}: {width} x {height} pixels in {seconds:.2f} seconds"
-        )
+        size = f"{width} x {height} pixels"
+        logger.info(f"Network run {self.num_passes}: {size} in {seconds:.2f} seconds")
         return ImagePredictions(batched_input, dense)
 
     def select(
@@ -98,8 +92,8 @@ class DensePredictor(Predictor):
             nms_thresh=model.test_nms_thresh if nms_thresh is None else nms_thresh,
             max_detections=model.max_detections_per_image,
         )
-        size = predictions.batched_input["height"], predictions.batched_input["width"]
-        return detector_postprocess(instances, *size)
+        sample = predictions.batched_input
+        return detector_postprocess(instances, sample["height"], sample["width"])
 
     def network_image(self, predictions: ImagePredictions) -> np.ndarray:
         """(H, W, 3) uint8 RGB, the image as the network was given it."""

@@ -1,6 +1,7 @@
 """The same detector, faster, for those who only want its detections."""
 
 import copy
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -41,7 +42,7 @@ def optimize_for_inference(
         # Not all there is: what anchors and boxes are made of stays in float32.
         if isinstance(module, (nn.Conv2d, nn.GroupNorm, _BatchNorm, CycleBatchNormList)):
             module.to(dtype=dtype, memory_format=torch.channels_last)
-    model.backbone.register_forward_pre_hook(_InputFormat(dtype))
+    model.backbone.register_forward_pre_hook(partial(_convert_images, dtype))
     model.head.register_forward_hook(_to_float32)
     if compile:
         for module in (model.backbone, model.head):
@@ -53,32 +54,21 @@ def fold_norms(model: nn.Module) -> nn.Module:
     """A copy of a model for inference, with batch norms in the kernels before them."""
     model = copy.deepcopy(model).eval().requires_grad_(False)
     for module in model.modules():
-        if isinstance(module, Conv2d) and isinstance(module.norm, (FrozenBatchNorm2d, _BatchNorm)):
-            fold_norm(module)
+        norm = getattr(module, "norm", None)
+        if isinstance(module, Conv2d) and isinstance(norm, (FrozenBatchNorm2d, _BatchNorm)):
+            statistics = norm.running_mean, norm.running_var, norm.eps
+            module.weight, module.bias = fuse_conv_bn_weights(
+                module.weight, module.bias, *statistics, norm.weight, norm.bias
+            )
+            module.norm = None
     return model
 
 
-def fold_norm(conv: Conv2d) -> None:
-    """Puts the batch norm that follows a convolution into its kernel and bias."""
-    norm = conv.norm
-    statistics = norm.running_mean, norm.running_var, norm.eps
-    conv.weight, conv.bias = fuse_conv_bn_weights(
-        conv.weight, conv.bias, *statistics, norm.weight, norm.bias
-    )
-    conv.norm = None
-
-
-class _InputFormat:
-    """What is done to the images before the backbone; a class, so that models can be pickled."""
-
-    def __init__(self, dtype: torch.dtype):
-        self.dtype = dtype
-
-    def __call__(self, module: nn.Module, args: tuple[Tensor]) -> tuple[Tensor]:
-        return (args[0].to(dtype=self.dtype, memory_format=torch.channels_last),)
+def _convert_images(dtype: torch.dtype, module: nn.Module, args: tuple[Tensor]) -> tuple[Tensor]:
+    return (args[0].to(dtype=dtype, memory_format=torch.channels_last),)
 
 
 @torch.compiler.disable  # nothing to be gained, and it would be compiled again and again
 def _to_float32(module: nn.Module, args: tuple, predictions: tuple[list[Tensor], ...]):
-    """What is done to the head's predictions: Detectron2's heads leave them in their own type."""
+    """Converts the head's predictions, as Detectron2's heads leave them in their own type."""
     return tuple([level.float() for level in levels] for levels in predictions)

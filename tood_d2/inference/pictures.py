@@ -4,15 +4,15 @@ import glob
 import itertools
 import logging
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 import cv2
 import numpy as np
+import torch
 from PIL import Image
 from tqdm import tqdm
 
 from detectron2.data.detection_utils import read_image
-from detectron2.structures import Instances
 
 from ..evaluation import coco_results
 from .drawing import draw_detections
@@ -33,17 +33,14 @@ def find_images(inputs: Sequence[str]) -> list[str]:
     """
     paths = []
     for item in inputs:
-        if os.path.isdir(item):
-            found = sorted(
-                entry.path
-                for entry in os.scandir(item)
-                if entry.name.lower().endswith(IMAGE_EXTENSIONS) and not entry.name.startswith(".")
-            )
+        if os.path.isdir(item):  # glob leaves out hidden files
+            found = glob.glob("*", root_dir=item)
+            found = [os.path.join(item, x) for x in found if x.lower().endswith(IMAGE_EXTENSIONS)]
         else:
-            found = [item] if os.path.isfile(item) else sorted(glob.glob(item, recursive=True))
+            found = [item] if os.path.isfile(item) else glob.glob(item, recursive=True)
         if not found:
             raise FileNotFoundError(f"{item}: no such image, or no image in it")
-        paths += found
+        paths += sorted(found)
     return paths
 
 
@@ -89,8 +86,7 @@ class Demo:
         names = predictor.class_names
         if unknown := [x for x in classes if x not in names]:
             raise ValueError(f"--classes {' '.join(unknown)}: not known, only {', '.join(names)}")
-        self.predictor = predictor
-        self.threshold = threshold
+        self.predictor, self.threshold = predictor, threshold
         self.classes = [names.index(x) for x in classes]
         self.results: list[dict] = []
 
@@ -100,24 +96,23 @@ class Demo:
         Returns:
             How many could not be read.
         """
-        num_skipped, outputs = 0, output_paths(paths, output)
-        with tqdm(total=len(paths), unit="image", disable=None) as progress:
-            for batch in _batches(zip(paths, outputs, strict=True), batch_size):
-                images, kept = [], []
-                for path, target in batch:
-                    try:
-                        images.append(read_image(path, format="RGB"))
-                        kept.append((path, target))
-                    except Exception as error:  # Pillow raises errors of many kinds
-                        logger.error(f"{path}: not readable, skipped ({error})")
-                        num_skipped += 1
-                found = self._detect(images, [os.path.basename(path) for path, _ in kept])
-                for (_, target), image, instances in zip(kept, images, found, strict=True):
-                    Image.fromarray(self._draw(image, instances)).save(target)
-                progress.update(len(batch))
-        num_images = len(paths) - num_skipped
-        print(f"{len(self.results)} detections in {num_images} images, drawn in {output}")
-        return num_skipped
+        outputs, kept = output_paths(paths, output), []
+
+        def read() -> Iterator[tuple[str, np.ndarray]]:
+            progress = tqdm(paths, unit="image", disable=None)
+            for path, target in zip(progress, outputs, strict=True):
+                try:
+                    image = read_image(path, format="RGB")
+                except Exception as error:  # Pillow raises errors of many kinds
+                    logger.error(f"{path}: not readable, skipped ({error})")
+                else:
+                    kept.append(target)
+                    yield os.path.basename(path), image
+
+        for number, picture in enumerate(self._draw(read(), batch_size)):
+            Image.fromarray(picture).save(kept[number])
+        print(f"{len(self.results)} detections in {len(kept)} images, drawn in {output}")
+        return len(paths) - len(kept)
 
     def draw_video(self, path: str, output: str, batch_size: int) -> None:
         """Draws a video file into a folder.
@@ -131,45 +126,32 @@ class Demo:
             raise ValueError(f"{target} is the input: give another folder as --output")
         video = VideoReader(path)
         frames = enumerate(tqdm(video, total=len(video) or None, unit="frame", disable=None))
+        images = ((f"{stem}_{number:06d}", frame) for number, frame in frames)
         with video_writer(target, video.size, video.rate) as write:
-            for batch in _batches(frames, batch_size):
-                images = [frame for _, frame in batch]
-                found = self._detect(images, [f"{stem}_{number:06d}" for number, _ in batch])
-                for frame, instances in zip(images, found, strict=True):
-                    write(self._draw(frame, instances))
+            for picture in self._draw(images, batch_size):
+                write(picture)
         print(f"{len(self.results)} detections in {path}, drawn in {target}")
 
     def show_camera(self, camera: int) -> None:
         """Shows what a camera sees, with detections, until Esc is pressed."""
-        for number, frame in enumerate(VideoReader(camera)):
-            (instances,) = self._detect([frame], [f"camera{camera}_{number:06d}"])
-            cv2.imshow(WINDOW, self._draw(frame, instances)[:, :, ::-1])
+        frames = enumerate(VideoReader(camera))
+        images = ((f"camera{camera}_{number:06d}", frame) for number, frame in frames)
+        for picture in self._draw(images, batch_size=1):
+            cv2.imshow(WINDOW, picture[:, :, ::-1])
             if cv2.waitKey(1) == 27:
                 break
         cv2.destroyAllWindows()
 
-    def _detect(self, images: list[np.ndarray], names: list[str]) -> list[Instances]:
-        """The selected detections of a batch of images (H, W, 3), RGB, named in the results."""
-        found = self.predictor.detect(images) if images else []
-        selected = [self._select(x) for x in found]
-        ids = self.predictor.category_ids
-        for name, instances in zip(names, selected, strict=True):
-            self.results += coco_results(instances, name, self.predictor.class_names, ids)
-        return selected
-
-    def _select(self, instances: Instances) -> Instances:
-        kept = instances.scores >= self.threshold
-        if self.classes:
-            kept &= sum(instances.pred_classes == x for x in self.classes).bool()
-        return instances[kept]
-
-    def _draw(self, image: np.ndarray, instances: Instances) -> np.ndarray:
-        """A picture (H, W, 3), RGB."""
-        return draw_detections(image, instances, self.predictor.class_names).get_image()
-
-
-def _batches(items: Iterable, size: int) -> Iterator[list]:
-    """Lists of so many items, the last one of what is left."""
-    iterator = iter(items)
-    while batch := list(itertools.islice(iterator, size)):
-        yield batch
+    def _draw(
+        self, images: Iterator[tuple[str, np.ndarray]], batch_size: int
+    ) -> Iterator[np.ndarray]:
+        """Draws images (H, W, 3), RGB, and collects their detections under their names."""
+        predictor = self.predictor
+        while batch := list(itertools.islice(images, batch_size)):
+            found = predictor.detect([image for _, image in batch])
+            for (name, image), x in zip(batch, found, strict=True):
+                x = x[x.scores >= self.threshold]
+                if self.classes:
+                    x = x[torch.isin(x.pred_classes, torch.tensor(self.classes))]
+                self.results += coco_results(x, name, predictor.class_names, predictor.category_ids)
+                yield draw_detections(image, x, predictor.class_names).get_image()

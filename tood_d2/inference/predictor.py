@@ -29,12 +29,12 @@ def load_detector(
         resume_dir: see :func:`load_weights`.
 
     Raises:
-        FileNotFoundError, ValueError: see :func:`load_weights`.
-        TypeError, ValueError: see :func:`optimize_for_inference`.
+        OSError, ValueError: see :func:`load_weights`.
+        TypeError: if ``optimize`` is given for a model that is no dense detector.
         ValueError: if the config has no test-time augmentation.
     """
-    options, key = run.options, run.key("init_checkpoint")
-    model = load_weights(run.build_model(), options.init_checkpoint, key, resume_dir)
+    path, key = run.options.init_checkpoint, run.key("init_checkpoint")
+    model = load_weights(run.build_model(), path, key, resume_dir)
     if optimize is not None:
         model = optimize_for_inference(model, DTYPES[optimize])
     if tta:
@@ -45,10 +45,7 @@ def load_detector(
 class ImagePredictor:
     """Resizes images as in testing and detects.
 
-    Attributes:
-        model: takes and gives what Detectron2's models do in evaluation mode.
-        class_names: of the classes that it detects.
-        category_ids: of the classes in their data set.
+    The arguments are attributes, too, except the augmentations.
     """
 
     def __init__(
@@ -61,15 +58,15 @@ class ImagePredictor:
     ):
         """
         Args:
-            model, class_names, category_ids: see above.
+            model: takes and gives what Detectron2's models do in evaluation mode.
             augmentations: from an image to the model's input.
             input_format: order of the model's channels, "RGB" or "BGR".
+            class_names: of the classes that it detects.
+            category_ids: of the classes in their data set.
         """
-        self.model = model
+        self.model, self.input_format = model, input_format
         self.augmentation = T.AugmentationList(augmentations)
-        self.input_format = input_format
-        self.class_names = class_names
-        self.category_ids = category_ids
+        self.class_names, self.category_ids = class_names, category_ids
 
     def __call__(self, image: np.ndarray) -> dict[str, Instances]:
         """Detects as ``detectron2.engine.DefaultPredictor`` does.
@@ -111,13 +108,7 @@ class Predictor(ImagePredictor):
     """
 
     def __init__(self, run: Run, *, optimize: str | None = None, tta: bool = False):
-        """
-        Args:
-            run, optimize, tta: see :func:`load_detector`.
-
-        Raises:
-            FileNotFoundError, TypeError, ValueError: see :func:`load_detector`.
-        """
+        """See :func:`load_detector`."""
         model = load_detector(run, optimize=optimize, tta=tta)
         if not run.known_class_names:
             weights = PathManager.get_local_path(run.options.init_checkpoint)

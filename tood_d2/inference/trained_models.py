@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Collection
+from pathlib import Path
 from typing import NamedTuple
 
 from ..config import Run, load_run
@@ -17,11 +18,7 @@ class TrainedModel(NamedTuple):
     weights: str
 
     def load_run(self, trusted: Collection[str] = ()) -> Run:
-        """The run, with these weights.
-
-        Raises:
-            ValueError: see :func:`.load_run`.
-        """
+        """The run, with these weights; see :func:`tood_d2.config.load_run`."""
         return load_run(self.config_file, trusted=trusted, weights=self.weights)
 
 
@@ -33,12 +30,9 @@ def find_trained_models(folder: str | os.PathLike) -> dict[str, TrainedModel]:
         are none or no such folder.
     """
     models = {}
-    for root, folders, files in os.walk(folder):
-        folders.sort()
-        if CONFIG in files:
-            for name in WEIGHTS:
-                if name in files:
-                    path = os.path.join(root, name)
-                    model = TrainedModel(os.path.join(root, CONFIG), path)
-                    models[os.path.relpath(path, folder)] = model
+    for config_file in sorted(Path(folder).rglob(CONFIG)):
+        for path in map(config_file.with_name, WEIGHTS):
+            if path.is_file():
+                model = TrainedModel(str(config_file), str(path))
+                models[str(path.relative_to(folder))] = model
     return models

@@ -6,22 +6,16 @@ from collections.abc import Callable, Iterator
 import cv2
 import numpy as np
 
-_DEFAULT_RATE = 30.0  # frames per second, where a camera does not tell
-
 
 class VideoReader:
-    """Frames (H, W, 3) uint8, RGB, of a file or a camera."""
+    """Frames (H, W, 3) uint8, RGB, of a file, given its path, or a camera, given its number.
+
+    Raises:
+        OSError: if it cannot be opened, or has no frame.
+    """
 
     def __init__(self, source: str | int):
-        """
-        Args:
-            source: path of a file or number of a camera.
-
-        Raises:
-            OSError: if it cannot be opened, or has no frame.
-        """
         self.capture = cv2.VideoCapture(source)
-        self.source = source
         found, self._first = self.capture.read() if self.capture.isOpened() else (False, None)
         if not found:
             kind = "camera" if isinstance(source, int) else "video"
@@ -29,12 +23,12 @@ class VideoReader:
         self.size: tuple[int, int] = self._first.shape[:2]
         """(height, width) of the frames."""
         rate = self.capture.get(cv2.CAP_PROP_FPS)
-        self.rate = rate if 0 < rate < 1000 else _DEFAULT_RATE
-        self.num_frames = max(0, int(self.capture.get(cv2.CAP_PROP_FRAME_COUNT)))
-        """0 if it is not known."""
+        self.rate = rate if 0 < rate < 1000 else 30.0
+        """Frames per second, 30 where a camera does not tell."""
 
     def __len__(self) -> int:
-        return self.num_frames
+        """The number of frames, 0 if it is not known."""
+        return max(0, int(self.capture.get(cv2.CAP_PROP_FRAME_COUNT)))
 
     def __iter__(self) -> Iterator[np.ndarray]:
         frame, found = self._first, True

@@ -9,7 +9,6 @@ import numpy as np
 import torch
 from torch import nn
 
-from detectron2.data import Metadata
 from detectron2.data.detection_utils import convert_image_to_rgb
 from detectron2.engine import TrainerBase, hooks
 from detectron2.evaluation.testing import flatten_results_dict
@@ -153,7 +152,7 @@ class PredictionPictures(EvaluationListener):
         self.model = model
         self.build_loader = build_loader
         self.num_pictures = num_pictures
-        self.metadata = Metadata(thing_classes=class_names)
+        self.class_names = class_names
 
     def before_train(self, trainer):
         if comm.is_main_process():
@@ -173,7 +172,7 @@ class PredictionPictures(EvaluationListener):
                 self._to_rgb(sample["image"]),
                 output["instances"],
                 sample["instances"],
-                self.metadata,
+                self.class_names,
                 score_thresh=self.SCORE_THRESH,
             )
             name = f"image {sample['image_id']}"
