@@ -21,7 +21,8 @@ def parse_args(argv: list[str] | None = None) -> Namespace:
     parser.add_argument(
         "--optimize",
         choices=DTYPES,
-        help="with --eval-only: make the model faster, running in this type",
+        help="with --eval-only: make the model faster, running in this type; bfloat16 needs a GPU "
+        "or a CPU with instructions for it, auto looks",
     )
     parser.add_argument(
         "--tta", action="store_true", help="with --eval-only: detect by test-time augmentation"

@@ -35,7 +35,12 @@ def parse_args() -> argparse.Namespace:
     add("--confidence-threshold", type=float, default=0.3, help="least score (0.3)")
     add("--classes", nargs="+", default=[], metavar="NAME", help="of detections to keep (all)")
     add("--batch-size", type=int, default=1, help="images that are detected in together (1)")
-    add("--optimize", choices=DTYPES, help="make the model faster, running in this type")
+    add(
+        "--optimize",
+        choices=DTYPES,
+        help="make the model faster, running in this type; bfloat16 needs a GPU or a CPU with "
+        "instructions for it, auto looks",
+    )
     add("--tta", action="store_true", help="detect by test-time augmentation")
     add("--slice-size", type=int, metavar="PIXELS", help="detect in slices of large images, too")
     add_config_arguments(

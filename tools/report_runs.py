@@ -11,9 +11,8 @@ import sys
 from pathlib import Path
 
 AP = ("AP", "AP50", "AP75")
-ALIGNMENT = {"pcc": "PCC", "iou": "IoU", "correct": "correct", "redundant": "redundant"}
-ALIGNMENT |= {"error": "error"}
-DIGITS = dict.fromkeys(AP, 1) | {"s / iteration": 3, "PCC": 3, "IoU": 3}
+ALIGNMENT = ("pcc", "iou", "correct", "redundant", "error")
+FORMATS = dict.fromkeys(AP, ".1f") | dict.fromkeys(("s / iteration", "PCC", "IoU"), ".3f")
 
 
 def read_run(output_dir: str | Path) -> dict[str, float]:
@@ -30,32 +29,27 @@ def read_run(output_dir: str | Path) -> dict[str, float]:
     path = Path(output_dir) / "metrics.json"
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file, has the training run?")
-    evaluation, times = None, []
-    for line in path.read_text().splitlines():
-        try:
-            metrics = json.loads(line)
-        except (RecursionError, ValueError) as error:
-            raise ValueError(f"{path} has a broken line: {error}") from error
-        if "bbox/AP" in metrics:
-            evaluation = metrics
-        if "time" in metrics:
-            times.append(metrics["time"])
-    if evaluation is None:
-        raise ValueError(f"{path} has no box AP, has the training ended with an evaluation?")
-    run = {name: evaluation["bbox/" + name] for name in AP}
-    if times:
-        run["s / iteration"] = statistics.median(times)
-    return run | _read_alignment(Path(output_dir) / "alignment" / "alignment.json")
-
-
-def _read_alignment(path: Path) -> dict[str, float]:
-    if not path.is_file():
-        return {}
     try:
-        summary = json.loads(path.read_text())
-        return {name: summary[key] for key, name in ALIGNMENT.items() if summary[key] is not None}
-    except (KeyError, RecursionError, TypeError, ValueError) as error:
-        raise ValueError(f"{path} is not what analyze_alignment.py writes: {error!r}") from error
+        lines = [json.loads(line) for line in path.read_text().splitlines()]
+    except (RecursionError, ValueError) as error:
+        raise ValueError(f"{path} has a broken line: {error}") from error
+    evaluations = [x for x in lines if "bbox/AP" in x]
+    if not evaluations:
+        raise ValueError(f"{path} has no box AP, has the training ended with an evaluation?")
+    run = {name: evaluations[-1]["bbox/" + name] for name in AP}
+    if times := [x["time"] for x in lines if "time" in x]:
+        run["s / iteration"] = statistics.median(times)
+    path = Path(output_dir) / "alignment" / "alignment.json"
+    if path.is_file():
+        try:
+            summary = json.loads(path.read_text())
+            found = {x: summary[x] for x in ALIGNMENT if summary[x] is not None}
+        except (KeyError, RecursionError, TypeError, ValueError) as error:
+            raise ValueError(
+                f"{path} is not what analyze_alignment.py writes: {error!r}"
+            ) from error
+        run |= {{"pcc": "PCC", "iou": "IoU"}.get(x, x): value for x, value in found.items()}
+    return run
 
 
 def format_table(runs: dict[str, dict[str, float]]) -> str:
@@ -67,7 +61,7 @@ def format_table(runs: dict[str, dict[str, float]]) -> str:
         runs = runs | {"mean": mean}
     rows = [["run", *columns], ["---"] * (1 + len(columns))]
     for name, run in runs.items():
-        cells = [f"{run[x]:.{DIGITS.get(x, 0)}f}" if x in run else "–" for x in columns]
+        cells = [format(run[x], FORMATS.get(x, ".0f")) if x in run else "–" for x in columns]
         rows.append([name, *cells])
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 

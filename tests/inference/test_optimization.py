@@ -241,3 +241,22 @@ def test_compiled_once_for_all_sizes(tiny_tood):
     for size in [(128, 96), (224, 64), (192, 192), (320, 256), (150, 333)]:
         compare(image(*size))
     assert counters["stats"]["unique_graphs"] == num_graphs
+
+
+@pytest.mark.parametrize(
+    ("capabilities", "auto", "warned"),
+    [
+        ({"avx2": True, "avx512_bf16": False}, torch.float32, True),
+        ({"avx512_bf16": True}, torch.bfloat16, False),
+        ({"amx_bf16": True}, torch.bfloat16, False),
+        ({}, torch.float32, False),  # an older PyTorch does not tell
+    ],
+)
+def test_bfloat16_is_for_cpus_that_have_it(monkeypatch, log, capabilities, auto, warned):
+    monkeypatch.setattr("torch.cpu.get_capabilities", lambda: capabilities, raising=False)
+    cpu = torch.device("cpu")
+    assert find_dtype("auto", cpu) is auto and find_dtype("float32", cpu) is torch.float32
+    assert not log.text
+    assert find_dtype("bfloat16", cpu) is torch.bfloat16
+    assert ("float32 is faster" in log.text) == warned
+    assert find_dtype("auto", torch.device("cuda")) is torch.bfloat16

@@ -69,7 +69,7 @@ def load_torch_file(path: str | os.PathLike) -> Any:
                     named = re.findall(r"GLOBAL (\S+)", str(error))[:1] or unknown
                     raise RefusedFile(_not_loaded(*named) if named else _DAMAGED) from error
     if unknown:
-        names = ", ".join(unknown)
+        names = ascii(", ".join(unknown))[1:-1]
         logger.warning(f"{path}: left out objects that are not loaded for safety: {names}")
     return result
 
@@ -113,9 +113,10 @@ def _check_parts(path: str | os.PathLike) -> None:
 
 
 def _not_loaded(*names: str) -> str:
+    printable = ascii(", ".join(names))[1:-1]  # a stranger's, maybe of control characters
     return (
-        f"holds {', '.join(names)}, which is not loaded for safety. If you trust "
-        "the file, save its weights to a file of their own"
+        f"holds {printable}, which is not loaded for safety. If you trust the file, save its "
+        "weights to a file of their own"
     )
 
 

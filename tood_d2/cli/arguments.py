@@ -2,7 +2,7 @@
 
 import argparse
 
-DTYPES = ("float32", "bfloat16", "float16")
+DTYPES = ("auto", "float32", "bfloat16", "float16")
 
 
 def add_config_arguments(parser: argparse.ArgumentParser, **config_file) -> None:

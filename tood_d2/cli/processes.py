@@ -49,12 +49,12 @@ def started_process(environment: Mapping[str, str]) -> Process | None:
         return int(value)
 
     if "TORCHELASTIC_RUN_ID" in environment:
-        world_size, local_world_size = number("WORLD_SIZE"), number("LOCAL_WORLD_SIZE")
+        world_size, local_world_size = number("WORLD_SIZE"), max(1, number("LOCAL_WORLD_SIZE"))
         rest, machine_rank = world_size % local_world_size, number("RANK") // local_world_size
         local_rank, address = number("LOCAL_RANK"), "env://"
     elif "SLURM_STEP_ID" in environment and "SLURM_PROCID" in environment:
         world_size = number("SLURM_STEP_NUM_TASKS")
-        local_world_size, rest = divmod(world_size, number("SLURM_STEP_NUM_NODES"))
+        local_world_size, rest = divmod(world_size, max(1, number("SLURM_STEP_NUM_NODES")))
         machine_rank, local_rank = number("SLURM_NODEID"), number("SLURM_LOCALID")
         # The first name in a list such as "gpu[03-05,7]-ib,login".
         hosts = environment.get("SLURM_STEP_NODELIST", "")
@@ -68,7 +68,7 @@ def started_process(environment: Mapping[str, str]) -> Process | None:
             f"{world_size} processes were started on machines with different numbers of them; "
             "start as many on each (srun: --ntasks-per-node)"
         )
-    if world_size == 1:
+    if world_size <= 1:
         return None
     return Process(local_rank, world_size, local_world_size, machine_rank, address)
 

@@ -1,6 +1,7 @@
 """The same detector, faster, for those who only want its detections."""
 
 import copy
+import logging
 from functools import partial
 
 import torch
@@ -11,7 +12,22 @@ from torch.nn.utils.fusion import fuse_conv_bn_weights
 from detectron2.layers import Conv2d, CycleBatchNormList, FrozenBatchNorm2d
 from detectron2.modeling.meta_arch.dense_detector import DenseDetector
 
+logger = logging.getLogger(__name__)
+
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+def find_dtype(name: str, device: torch.device) -> torch.dtype:
+    """A type by its name; "auto" is bfloat16 where the device has instructions for it.
+
+    Warns of bfloat16 on a CPU that has none, as it is slower than float32 there.
+    """
+    # Which PyTorch tells from 2.11 on.
+    cpu = getattr(torch.cpu, "get_capabilities", dict)() if device.type == "cpu" else {}
+    is_fast = device.type != "cpu" or bool(cpu.get("avx512_bf16") or cpu.get("amx_bf16"))
+    if name == "bfloat16" and cpu and not is_fast:
+        logger.warning("This CPU has no instructions for bfloat16: float32 is faster.")
+    return DTYPES[name] if name != "auto" else DTYPES["bfloat16" if is_fast else "float32"]
 
 
 def optimize_for_inference(

@@ -13,7 +13,7 @@ from detectron2.utils.file_io import PathManager
 from ..checkpoint import find_class_names, load_weights, read_checkpoint
 from ..config.run import Run
 from .augmentation import DenseDetectorWithTTA
-from .optimization import DTYPES, optimize_for_inference
+from .optimization import find_dtype, optimize_for_inference
 
 
 def load_detector(
@@ -23,8 +23,8 @@ def load_detector(
 
     Args:
         run: of :func:`.load_run`; names the weights.
-        optimize: type of :data:`.DTYPES` in which :func:`optimize_for_inference` makes the model
-            run, None for the model as it was trained.
+        optimize: type of :func:`.find_dtype` in which :func:`optimize_for_inference` makes the
+            model run, None for the model as it was trained.
         tta: whether it detects by test-time augmentation.
         resume_dir: see :func:`load_weights`.
 
@@ -36,7 +36,7 @@ def load_detector(
     path, key = run.options.init_checkpoint, run.key("init_checkpoint")
     model = load_weights(run.build_model(), path, key, resume_dir)
     if optimize is not None:
-        model = optimize_for_inference(model, DTYPES[optimize])
+        model = optimize_for_inference(model, find_dtype(optimize, model.device))
     if tta:
         model = DenseDetectorWithTTA(model, run.tta_mapper(), run.input_format)
     return model
