@@ -12,14 +12,15 @@ import json
 import logging
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 from tabulate import tabulate
 
 from tood_d2.cli.messages import short_errors
-from tood_d2.data.coco.annotation_arrays import annotation_arrays, sound_content
-from tood_d2.data.coco.checking import Problem, check_annotations, has_lists
+from tood_d2.data.coco.annotation_arrays import annotation_arrays
+from tood_d2.data.coco.checking import Problem, Report, check_annotations, has_lists
 from tood_d2.data.coco.fixing import fix
 from tood_d2.data.coco.image_checking import check_images
 from tood_d2.data.coco.reading import read_coco, read_sound_coco
@@ -72,12 +73,11 @@ def _write_splits(splits: dict[str, dict], args: argparse.Namespace) -> None:
         raise FileExistsError(f"{', '.join(existing)} exists already: use --overwrite or remove it")
     os.makedirs(args.out, exist_ok=True)
     rows = []
-    for name, file in files.items():
-        content = splits[name]
-        write_json(content, file)
-        with_boxes = {x["image_id"] for x in content["annotations"]}
-        num_images = len(content["images"])
-        rows.append([file, num_images, num_images - len(with_boxes), len(content["annotations"])])
+    for name, content in splits.items():
+        write_json(content, files[name])
+        num_images, num_boxes = len(content["images"]), len(content["annotations"])
+        num_with_boxes = len({x["image_id"] for x in content["annotations"]})
+        rows.append([files[name], num_images, num_images - num_with_boxes, num_boxes])
     print(tabulate(rows, ["file", "images", "without boxes", "boxes"]))
     classes = [x["name"] for x in content["categories"]]
     print(f"{len(classes)} classes: {', '.join(classes)}")
@@ -85,21 +85,19 @@ def _write_splits(splits: dict[str, dict], args: argparse.Namespace) -> None:
 
 def summarize(content: dict) -> str:
     """A table of the boxes by class and size."""
-    content = sound_content(content)
-    arrays = annotation_arrays(content)
+    items = Report(content, "").items
+    arrays = annotation_arrays(items)
     areas = arrays.boxes[:, 2:].prod(axis=1)
-    has_area = areas > 0  # not nan either
     sizes = np.digitize(areas, COCO_AREAS)
     rows = []
-    for row, category in enumerate(content["categories"]):
+    for row, category in enumerate(items["categories"]):
         chosen = arrays.category_rows == row
-        by_size = np.bincount(sizes[chosen & has_area], minlength=3)
+        by_size = np.bincount(sizes[chosen & (areas > 0)], minlength=3)
         rows.append([category["id"], category["name"], chosen.sum(), *by_size])
     if rows:
         rows.append(["", "all", *np.sum([row[2:] for row in rows], axis=0)])
     table = tabulate(rows, ["id", "class", "boxes", "small", "medium", "large"])
-    num_images, num_boxes = len(content["images"]), len(content["annotations"])
-    return f"{num_images} images, {num_boxes} boxes\n\n{table}"
+    return f"{len(items['images'])} images, {len(items['annotations'])} boxes\n\n{table}"
 
 
 def format_problems(problems: list[Problem], verbose: bool) -> str:
@@ -144,9 +142,7 @@ def check(args: argparse.Namespace) -> int:
         print(f"\n{args.fix}: {len(changes)} changes", *changes, sep="\n  ")
         problems, image_problems = _check_content(fixed, args.fix, other, args), []
         print(f"\nproblems left in {args.fix}:\n{format_problems(problems, args.verbose)}")
-    if any(problem.fatal for problem in problems + image_problems):
-        return 1
-    return 0
+    return int(any(problem.fatal for problem in problems + image_problems))
 
 
 def _check_content(
@@ -178,57 +174,51 @@ def _parser() -> argparse.ArgumentParser:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    command = commands.add_parser("convert", help="write JSON files in COCO's form")
-    command.set_defaults(run=convert)
-    command.add_argument("form", choices=["voc", "yolo"], help="of the data")
-    command.add_argument("source", help="VOC's folder with Annotations, or YOLO's data.yaml")
-    _add_out(command)
-    command.add_argument(
-        "--zero-based",
-        action="store_true",
-        help="VOC: boxes count pixels from 0 and exclude the last one",
-    )
-    command.add_argument(
-        "--skip-difficult", action="store_true", help="VOC: leave out objects marked difficult"
-    )
 
-    command = commands.add_parser("split", help="deal out the images of a JSON file at random")
-    command.set_defaults(run=split)
-    command.add_argument("json", metavar="JSON", help="annotations in COCO's form")
-    _add_out(command)
-    command.add_argument(
-        "--fractions", type=float, nargs="+", default=[0.8, 0.2], help="of the images (0.8 0.2)"
-    )
-    command.add_argument("--names", nargs="+", help="of the files (train val test)")
-    command.add_argument("--seed", type=int, default=0, help="of the choice (0)")
+    def add_command(run: Callable, help: str) -> Callable:
+        command = commands.add_parser(run.__name__, help=help)
+        command.set_defaults(run=run)
+        return command.add_argument
 
-    command = commands.add_parser("check", help="find problems in a JSON file and its images")
-    command.set_defaults(run=check)
-    _add_data(command)
-    command.add_argument("--against", metavar="JSON", help="test data to compare with")
-    command.add_argument("--short-edge", type=int, default=800, help="pixels of the input (800)")
-    command.add_argument("--max-size", type=int, default=1333, help="pixels of the input (1333)")
-    command.add_argument("--fix", metavar="OUT", help="file for a copy without the problems")
-    command.add_argument("--verbose", action="store_true", help="show all problems of each kind")
-    command.add_argument("--quick", action="store_true", help="open no image")
+    add = add_command(convert, "write JSON files in COCO's form")
+    add("form", choices=["voc", "yolo"], help="of the data")
+    add("source", help="VOC's folder with Annotations, or YOLO's data.yaml")
+    _add_out(add)
+    add("--zero-based", action="store_true", help="VOC: pixels from 0 on, without a box's last one")
+    add("--skip-difficult", action="store_true", help="VOC: no objects that are marked difficult")
 
-    command = commands.add_parser("show", help="draw images and statistics")
-    command.set_defaults(run=show)
-    _add_data(command)
-    command.add_argument("--output", default="dataset.png", help="picture to write (dataset.png)")
-    command.add_argument("--num-images", type=int, default=12, help="images to draw (12)")
-    command.add_argument("--seed", type=int, default=0, help="of the choice of images (0)")
+    add = add_command(split, "deal out the images of a JSON file at random")
+    add("json", metavar="JSON", help="annotations in COCO's form")
+    _add_out(add)
+    add("--fractions", type=float, nargs="+", default=[0.8, 0.2], help="of the images (0.8 0.2)")
+    add("--names", nargs="+", help="of the files (train val test)")
+    add("--seed", type=int, default=0, help="of the choice (0)")
+
+    add = add_command(check, "find problems in a JSON file and its images")
+    _add_data(add)
+    add("--against", metavar="JSON", help="test data to compare with")
+    add("--short-edge", type=int, default=800, help="pixels of the input (800)")
+    add("--max-size", type=int, default=1333, help="pixels of the input (1333)")
+    add("--fix", metavar="OUT", help="file for a copy without the problems")
+    add("--verbose", action="store_true", help="show all problems of each kind")
+    add("--quick", action="store_true", help="open no image")
+
+    add = add_command(show, "draw images and statistics")
+    _add_data(add)
+    add("--output", default="dataset.png", help="picture to write (dataset.png)")
+    add("--num-images", type=int, default=12, help="images to draw (12)")
+    add("--seed", type=int, default=0, help="of the choice of images (0)")
     return parser
 
 
-def _add_out(command: argparse.ArgumentParser) -> None:
-    command.add_argument("out", metavar="OUT", help="folder for a JSON file of each split")
-    command.add_argument("--overwrite", action="store_true", help="existing JSON files")
+def _add_data(add: Callable) -> None:
+    add("json", metavar="JSON", help="annotations in COCO's form")
+    add("images", metavar="IMAGES", help="folder that file names are relative to")
 
 
-def _add_data(command: argparse.ArgumentParser) -> None:
-    command.add_argument("json", metavar="JSON", help="annotations in COCO's form")
-    command.add_argument("images", metavar="IMAGES", help="folder that file names are relative to")
+def _add_out(add: Callable) -> None:
+    add("out", metavar="OUT", help="folder for a JSON file of each split")
+    add("--overwrite", action="store_true", help="existing JSON files")
 
 
 def main() -> int:

@@ -59,8 +59,7 @@ def read_sound_coco(json_file: str, image_root: str | None = None) -> dict:
             f"{image_root}: no such folder, it should hold {json_file}'s images"
         )
     problems = check_annotations(content, json_file, training=False)
-    fatal = [f"{x.where}: {x.message}" for x in problems if x.fatal]
-    if fatal:
+    if fatal := [f"{x.where}: {x.message}" for x in problems if x.fatal]:
         rest = f"; and {len(fatal) - MAX_NAMED} more" if len(fatal) > MAX_NAMED else ""
         raise ValueError("; ".join(fatal[:MAX_NAMED]) + rest + f" ({_HINT})")
     if problems:
