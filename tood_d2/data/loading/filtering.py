@@ -16,10 +16,8 @@ def _has_extent(annotation: dict, image: dict) -> bool:
     x1, y1, x2, y2 = BoxMode.convert(
         list(annotation["bbox"]), annotation["bbox_mode"], BoxMode.XYXY_ABS
     )
-    visible_width = min(x2, image["width"]) - max(x1, 0)
-    visible_height = min(y2, image["height"]) - max(y1, 0)
-    large = x2 - x1 >= MIN_BOX_SIDE and y2 - y1 >= MIN_BOX_SIDE
-    return large and visible_width > 0 and visible_height > 0
+    is_large = x2 - x1 >= MIN_BOX_SIDE and y2 - y1 >= MIN_BOX_SIDE
+    return is_large and x1 < image["width"] and y1 < image["height"] and min(x2, y2) > 0
 
 
 def get_training_dicts(
