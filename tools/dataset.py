@@ -20,7 +20,7 @@ from tabulate import tabulate
 
 from tood_d2.cli.messages import short_errors
 from tood_d2.data.coco.annotation_arrays import annotation_arrays
-from tood_d2.data.coco.checking import Problem, Report, check_annotations, has_lists
+from tood_d2.data.coco.checking import Problem, Report, check_annotations, missing_lists
 from tood_d2.data.coco.fixing import fix
 from tood_d2.data.coco.image_checking import check_images
 from tood_d2.data.coco.reading import read_coco, read_sound_coco
@@ -128,7 +128,7 @@ def check(args: argparse.Namespace) -> int:
     if not os.path.isdir(args.images):
         raise NotADirectoryError(f"{args.images}: no such folder")
     for file, loaded in ((args.json, content), (args.against, other)):
-        if file and not has_lists(loaded):
+        if file and missing_lists(loaded):
             print(format_problems(check_annotations(loaded, file), args.verbose))
             return 1
 

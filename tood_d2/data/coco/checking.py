@@ -56,32 +56,12 @@ class Report:
         """Adds a problem of the file as a whole."""
         self.problems.append(Problem(kind, self.json_file, message, fatal))
 
-    def add(self, key: str, row: int, *problem) -> None:
-        """Adds kind, message, fatal or not, and maybe size of the problem with an item.
+    def add(self, key: str, row: int, kind: str, message: str, fatal=False, size=None) -> None:
+        """Adds a problem of ``items[key][row]``."""
+        self.add_at(key, self._positions[key][row], kind, message, fatal, size)
 
-        Args:
-            key: list of the item.
-            row: of ``items[key]``.
-            problem: the rest of it.
-        """
-        self._add_at(key, self._positions[key][row], *problem)
-
-    def add_faults(self) -> None:
-        """Adds the items that lack a field."""
-        for key, faults in self.faults.items():
-            for i, fault in faults.items():
-                message = f"{_shorten(self.content[key][i])} in {key!r} {fault}"
-                self._add_at(key, i, f"bad-{_SINGULAR[key]}", message, True)
-
-    def _add_at(
-        self,
-        key: str,
-        position: int,
-        kind: str,
-        message: str,
-        fatal: bool = False,
-        size: tuple[int, int] | None = None,
-    ) -> None:
+    def add_at(self, key: str, position: int, kind: str, message: str, fatal, size=None) -> None:
+        """Adds a problem of any item by its position in the file."""
         item, where = self.content[key][position], f"{self.json_file}: {key}[{position}]"
         if isinstance(item, dict) and "id" in item:
             name = item.get("file_name", item.get("name"))
@@ -89,9 +69,10 @@ class Report:
         self.problems.append(Problem(kind, where, message, fatal, (key, position), size))
 
 
-def has_lists(content: object) -> bool:
-    """Returns whether content has the lists of COCO's form, whatever is in them."""
-    return isinstance(content, dict) and all(isinstance(content.get(key), list) for key in FIELDS)
+def missing_lists(content: object) -> list[str]:
+    """Names the lists of COCO's form that content does not have."""
+    lists = content if isinstance(content, dict) else {}
+    return [key for key in FIELDS if not isinstance(lists.get(key), list)]
 
 
 def _shorten(item: object) -> str:
@@ -103,25 +84,30 @@ def check_annotations(content: dict, json_file: str, training: bool = True) -> l
     """Checks everything that needs no image, at most some seconds for a million annotations.
 
     Args:
-        content: of the file.
-        json_file: to be named.
+        content: of the file, whatever it is.
+        json_file: its name.
         training: whether it is a problem if no image has a box.
     """
-    if not has_lists(content):
-        found = content if isinstance(content, dict) else {}
-        missing = [repr(key) for key in FIELDS if not isinstance(found.get(key), list)]
-        message = f"is not in COCO's form: it has no list {', '.join(missing)}"
+    if missing := missing_lists(content):
+        message = f"is not in COCO's form: it has no list {', '.join(map(repr, missing))}"
         return [Problem("missing-list", str(json_file), message, True)]
     report = Report(content, json_file)
     for key in ("images", "categories"):
         if not content[key]:
             report.add_file("empty-list", f"{key!r} is empty", True)
-    report.add_faults()
+    for key, faults in report.faults.items():
+        for i, fault in faults.items():
+            message = f"{_shorten(content[key][i])} in {key!r} {fault}"
+            report.add_at(key, i, f"bad-{_SINGULAR[key]}", message, True)
     arrays = annotation_arrays(report.items)
     _check_ids(report)
     _check_fields(report)
-    _check_sizes(report, arrays)
-    _check_references(report, arrays)
+    _check_sizes(report, arrays.image_sizes)
+    for name, rows in (("image", arrays.image_rows), ("category", arrays.category_rows)):
+        for row in np.flatnonzero(rows < 0):
+            id_ = report.items["annotations"][row][f"{name}_id"]
+            message = f"no {name} has its {name}_id {id_!r}"
+            report.add("annotations", row, f"unknown-{name}", message, True)
     _check_boxes(report, arrays)
     _check_duplicate_boxes(report, arrays)
     if training and not arrays.trainable().any():
@@ -144,8 +130,8 @@ def _check_ids(report: Report) -> None:
             report.add_file("mixed-ids", f"ids in {key!r} are partly text, partly numbers", True)
     names = [category["name"] for category in report.items["categories"]]
     for row in _repeated(names):
-        message = f"another category has the name {names[row]!r}"
-        report.add("categories", row, "duplicate-name", message)
+        text = f"another category has the name {names[row]!r}"
+        report.add("categories", row, "duplicate-name", text)
     for row in _repeated(image["file_name"] for image in report.items["images"]):
         report.add("images", row, "duplicate-file", "another image has this file name")
 
@@ -167,8 +153,7 @@ def _check_fields(report: Report) -> None:
             report.add_file(f"no-{field}", message + " and on" * (len(ids) > 1))
 
 
-def _check_sizes(report: Report, arrays: AnnotationArrays) -> None:
-    sizes = arrays.image_sizes
+def _check_sizes(report: Report, sizes: np.ndarray) -> None:
     for row in np.flatnonzero(np.isnan(sizes).any(axis=1)):
         sides = [x for x, y in zip(("width", "height"), sizes[row], strict=True) if np.isnan(y)]
         image = _shorten(report.items["images"][row])
@@ -178,14 +163,6 @@ def _check_sizes(report: Report, arrays: AnnotationArrays) -> None:
         size = f"{sizes[row, 0]:g} x {sizes[row, 1]:g} pixels"
         message = f"{size}, a side under {MIN_IMAGE_SIDE}: left out of training"
         report.add("images", row, "small-image", message)
-
-
-def _check_references(report: Report, arrays: AnnotationArrays) -> None:
-    for name, rows in (("image", arrays.image_rows), ("category", arrays.category_rows)):
-        for row in np.flatnonzero(rows < 0):
-            id_ = report.items["annotations"][row][f"{name}_id"]
-            message = f"no {name} has its {name}_id {id_!r}"
-            report.add("annotations", row, f"unknown-{name}", message, True)
 
 
 def _check_boxes(report: Report, arrays: AnnotationArrays) -> None:

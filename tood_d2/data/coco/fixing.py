@@ -24,7 +24,7 @@ def fix(content: dict, problems: Sequence[Problem], json_file: str) -> tuple[dic
     Args:
         content: of the file; not changed.
         problems: of :func:`.check_images`. Those that need no image are looked for here.
-        json_file: to be named.
+        json_file: its name.
 
     Returns:
         The content without these problems, and a line on each change.
@@ -68,7 +68,7 @@ def _solve(content: dict, problems: Sequence[Problem]) -> tuple[dict, list[str]]
         else:
             continue
         lists[key][position] = lists[key][position] | change
-        changes.append(_describe(problem.where, change, problem.message))
+        changes.append(f"{problem.where}: {_describe(change)}: {problem.message}")
 
     for key, items in lists.items():
         lists[key] = [x for i, x in enumerate(items) if (key, i) not in dropped]
@@ -79,8 +79,8 @@ def _has_id(item: object) -> bool:
     return isinstance(item, dict) and type(item.get("id")) in (int, float, str)
 
 
-def _describe(where: str, change: dict, reason: str) -> str:
-    return f"{where}: now {', '.join(f'{k} {v!r}' for k, v in change.items())}: {reason}"
+def _describe(change: dict) -> str:
+    return "now " + ", ".join(f"{key} {value!r}" for key, value in change.items())
 
 
 def _clip(annotation: dict, width: float, height: float) -> dict:
@@ -100,6 +100,6 @@ def _complete(content: dict, json_file: str) -> tuple[dict, list[str]]:
         completed = {"area": width * height, "iscrowd": 0} | annotation
         annotations.append(completed)
         if change := {k: v for k, v in completed.items() if k not in annotation}:
-            where = f"{json_file}: annotation {annotation['id']!r}"
-            changes.append(_describe(where, change, "evaluation needs it"))
+            reason = f"{_describe(change)}: evaluation needs it"
+            changes.append(f"{json_file}: annotation {annotation['id']!r}: {reason}")
     return content | {"annotations": annotations}, changes

@@ -26,13 +26,7 @@ def oriented_size(image: Image.Image) -> tuple[int, int, int]:
 
 
 def check_images(content: dict, json_file: str, image_root: str | os.PathLike) -> list[Problem]:
-    """Opens and decodes every image once.
-
-    Args:
-        content: of the file, with all of its lists.
-        json_file: to be named.
-        image_root: folder that the file names are relative to.
-    """
+    """Opens and decodes every image of content that has all of its lists, once."""
     report = Report(content, json_file)
     for row, image in enumerate(tqdm(report.items["images"], unit="img", disable=None)):
         if problem := _find_problem(os.path.join(image_root, image["file_name"]), image):

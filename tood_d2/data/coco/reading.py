@@ -62,8 +62,7 @@ def read_sound_coco(json_file: str, image_root: str | None = None) -> dict:
     if fatal := [f"{x.where}: {x.message}" for x in problems if x.fatal]:
         rest = f"; and {len(fatal) - MAX_NAMED} more" if len(fatal) > MAX_NAMED else ""
         raise ValueError("; ".join(fatal[:MAX_NAMED]) + rest + f" ({_HINT})")
-    if problems:
-        kinds = Counter(x.kind for x in problems)
+    if kinds := Counter(x.kind for x in problems):
         counts = ", ".join(f"{kind} ({number})" for kind, number in kinds.items())
         logger.warning(f"{json_file} has problems: {counts}; {_HINT}")
     for image in content["images"] if image_root is not None else ():

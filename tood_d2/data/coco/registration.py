@@ -44,13 +44,7 @@ def register_coco_json(json_file: str, image_root: str) -> Metadata:
 
 
 def _dataset_dicts(content: dict, image_root: str, labels: dict) -> list[dict]:
-    """Detectron2's dataset dicts, as its ``load_coco_json`` makes them, but without keypoints.
-
-    Args:
-        content: sound, see :func:`.read_sound_coco`.
-        image_root: folder of the images.
-        labels: of the classes by their category ids.
-    """
+    """Detectron2's dataset dicts, as its ``load_coco_json`` makes them, but without keypoints."""
     records = {
         image["id"]: {
             "file_name": os.path.join(image_root, image["file_name"]),

@@ -13,11 +13,7 @@ STRIDE = 8  # of the finest level, in pixels of the input
 def check_against(train: dict, test: dict, train_file: str, test_file: str) -> list[Problem]:
     """Compares training with test data: their categories, and whether they share images.
 
-    Args:
-        train: content of the one file, with all of its lists.
-        test: content of the other.
-        train_file: to be named.
-        test_file: to be named.
+    The content of both files should have all of its lists.
     """
     train, test = Report(train, train_file).items, Report(test, test_file).items
     where = f"{train_file}, {test_file}"
@@ -50,7 +46,7 @@ def check_matching(content: dict, json_file: str, short_edge: int, max_size: int
 
     Args:
         content: of the file, with all of its lists.
-        json_file: to be named.
+        json_file: its name.
         short_edge: length in pixels that ``ResizeShortestEdge`` makes the shorter side.
         max_size: limit in pixels for the longer side.
     """
