@@ -71,7 +71,7 @@ class App:
         return gr.Dropdown(choices=choices, value=[], multiselect=True)
 
     def open_image(self, model: str, path: str | None):
-        """Runs the network. Returns a session, None without image or model, levels and a message."""
+        """Runs the network. Returns a session (None if there is none), levels and a message."""
         nothing = None, gr.Radio(choices=[], value=None)
         try:
             predictor = self.predictor(model)

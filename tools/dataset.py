@@ -132,26 +132,23 @@ def check(args: argparse.Namespace) -> int:
             print(format_problems(check_annotations(loaded, file), args.verbose))
             return 1
 
+    def check_content(content: dict, file: str) -> list[Problem]:
+        problems = check_annotations(content, file)
+        if other is not None:
+            problems += check_against(content, other, file, args.against)
+        return problems + check_matching(content, file, args.short_edge, args.max_size)
+
     image_problems = [] if args.quick else check_images(content, args.json, args.images)
     print(summarize(content), end="\n\n")
-    problems = _check_content(content, args.json, other, args)
+    problems = check_content(content, args.json)
     print(format_problems(problems + image_problems, args.verbose))
     if args.fix:
         fixed, changes = fix(content, image_problems, args.json)
         write_json(fixed, args.fix)
         print(f"\n{args.fix}: {len(changes)} changes", *changes, sep="\n  ")
-        problems, image_problems = _check_content(fixed, args.fix, other, args), []
+        problems, image_problems = check_content(fixed, args.fix), []
         print(f"\nproblems left in {args.fix}:\n{format_problems(problems, args.verbose)}")
-    return int(any(problem.fatal for problem in problems + image_problems))
-
-
-def _check_content(
-    content: dict, json_file: str, other: dict | None, args: argparse.Namespace
-) -> list[Problem]:
-    problems = check_annotations(content, json_file)
-    if other is not None:
-        problems += check_against(content, other, json_file, args.against)
-    return problems + check_matching(content, json_file, args.short_edge, args.max_size)
+    return int(any(x.fatal for x in problems + image_problems))
 
 
 def show(args: argparse.Namespace) -> int:
@@ -174,6 +171,8 @@ def _parser() -> argparse.ArgumentParser:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    json_help, images_help = "annotations in COCO's form", "folder that file names are relative to"
+    out_help = "folder for a JSON file of each split"
 
     def add_command(run: Callable, help: str) -> Callable:
         command = commands.add_parser(run.__name__, help=help)
@@ -183,19 +182,22 @@ def _parser() -> argparse.ArgumentParser:
     add = add_command(convert, "write JSON files in COCO's form")
     add("form", choices=["voc", "yolo"], help="of the data")
     add("source", help="VOC's folder with Annotations, or YOLO's data.yaml")
-    _add_out(add)
+    add("out", metavar="OUT", help=out_help)
+    add("--overwrite", action="store_true", help="existing JSON files")
     add("--zero-based", action="store_true", help="VOC: pixels from 0 on, without a box's last one")
     add("--skip-difficult", action="store_true", help="VOC: no objects that are marked difficult")
 
     add = add_command(split, "deal out the images of a JSON file at random")
-    add("json", metavar="JSON", help="annotations in COCO's form")
-    _add_out(add)
+    add("json", metavar="JSON", help=json_help)
+    add("out", metavar="OUT", help=out_help)
+    add("--overwrite", action="store_true", help="existing JSON files")
     add("--fractions", type=float, nargs="+", default=[0.8, 0.2], help="of the images (0.8 0.2)")
     add("--names", nargs="+", help="of the files (train val test)")
     add("--seed", type=int, default=0, help="of the choice (0)")
 
     add = add_command(check, "find problems in a JSON file and its images")
-    _add_data(add)
+    add("json", metavar="JSON", help=json_help)
+    add("images", metavar="IMAGES", help=images_help)
     add("--against", metavar="JSON", help="test data to compare with")
     add("--short-edge", type=int, default=800, help="pixels of the input (800)")
     add("--max-size", type=int, default=1333, help="pixels of the input (1333)")
@@ -204,21 +206,12 @@ def _parser() -> argparse.ArgumentParser:
     add("--quick", action="store_true", help="open no image")
 
     add = add_command(show, "draw images and statistics")
-    _add_data(add)
+    add("json", metavar="JSON", help=json_help)
+    add("images", metavar="IMAGES", help=images_help)
     add("--output", default="dataset.png", help="picture to write (dataset.png)")
     add("--num-images", type=int, default=12, help="images to draw (12)")
     add("--seed", type=int, default=0, help="of the choice of images (0)")
     return parser
-
-
-def _add_data(add: Callable) -> None:
-    add("json", metavar="JSON", help="annotations in COCO's form")
-    add("images", metavar="IMAGES", help="folder that file names are relative to")
-
-
-def _add_out(add: Callable) -> None:
-    add("out", metavar="OUT", help="folder for a JSON file of each split")
-    add("--overwrite", action="store_true", help="existing JSON files")
 
 
 def main() -> int:

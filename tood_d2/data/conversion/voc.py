@@ -29,7 +29,6 @@ def convert_voc(
     has no objects. Classes are sorted by name.
 
     Args:
-        root: the folder.
         one_based: whether boxes are VOC's pixel indices, which count from 1 and include the last
             pixel. Many exports count from 0 and exclude the last one.
         keep_difficult: whether to keep objects marked as difficult.

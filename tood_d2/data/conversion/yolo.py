@@ -35,9 +35,6 @@ def convert_yolo(data_yaml: str | Path) -> Conversion:
     if the file has ``kpt_shape``. An image without labels has no objects. Category ids are the
     classes' numbers + 1. Without its folders ``val`` or ``test`` is left out, with a warning.
 
-    Args:
-        data_yaml: the file.
-
     Raises:
         FileNotFoundError: if the file, a folder or an image is missing.
         ValueError: if there is no image or a file is malformed.
@@ -146,16 +143,15 @@ def _read_image(path: Path, names: list[str], has_keypoints: bool) -> LabelledIm
     label_file = _label_file(path)
     objects = []
     for where, line in read_lines(label_file).items() if label_file.is_file() else ():
-        label, (x1, y1, x2, y2) = _read_label(line, len(names), has_keypoints, where)
-        box = [x1 * width, y1 * height, (x2 - x1) * width, (y2 - y1) * height]
-        objects.append((names[label], [round(x, _DIGITS) for x in box]))
+        label, *box = _read_label(line, len(names), has_keypoints, where)
+        sides = (width, height) * 2
+        box = [round(x * side, _DIGITS) for x, side in zip(box, sides, strict=True)]
+        objects.append((names[label], box))
     return LabelledImage(path, (width, height), objects)
 
 
-def _read_label(
-    line: str, num_classes: int, has_keypoints: bool, where: str
-) -> tuple[int, tuple[float, float, float, float]]:
-    """Class and box (x1, y1, x2, y2), relative to the image's size."""
+def _read_label(line: str, num_classes: int, has_keypoints: bool, where: str) -> tuple:
+    """Class and box (x, y, width, height), relative to the image's size."""
     try:
         label, *numbers = map(float, line.split())
     except ValueError as error:
@@ -169,11 +165,11 @@ def _read_label(
         raise ValueError(f"{where}: numbers should be relative to the image's size, from 0 to 1")
     if len(numbers) == 4:
         x, y, width, height = numbers
-        return int(label), (x - width / 2, y - height / 2, x + width / 2, y + height / 2)
+        return int(label), x - width / 2, y - height / 2, width, height
     if len(numbers) < 6 or len(numbers) % 2:
         raise ValueError(
             f"{where}: a class should be followed by 4 numbers of a box or by the corners of a "
             f"polygon, here are {len(numbers)} numbers"
         )
     xs, ys = numbers[::2], numbers[1::2]
-    return int(label), (min(xs), min(ys), max(xs), max(ys))
+    return int(label), min(xs), min(ys), max(xs) - min(xs), max(ys) - min(ys)

@@ -38,15 +38,8 @@ class TrainLoader:
     def __init__(
         self, dataset: SeededSamples, batches: Callable[[], Iterator[list[tuple]]], **kwargs
     ):
-        """
-        Args:
-            dataset: by pairs of position and index.
-            batches: starts anew with the lists of such pairs, without end.
-            kwargs: see PyTorch's ``DataLoader``.
-        """
-        self.dataset = dataset
-        self.batches = batches
-        self.kwargs = kwargs
+        """Takes a function that starts the lists of pairs anew, and ``DataLoader``'s arguments."""
+        self.dataset, self.batches, self.kwargs = dataset, batches, kwargs
         self.num_batches = 0
         self.unreadable: dict[str, str] = {}
 
@@ -124,17 +117,15 @@ def build_train_loader(
 ) -> TrainLoader:
     """Detectron2's loader, for runs that are interrupted and data that get damaged.
 
+    Arguments are ``build_detection_train_loader``'s, but for these.
+
     Args:
-        dataset: Detectron2's dataset dicts.
-        mapper, total_batch_size, aspect_ratio_grouping: see ``build_detection_train_loader``.
         sampler: of indices, without end; by default each image comes once an epoch.
         repeat_threshold: without a sampler, fraction of the images below which a class is rare; 0
             for none. An image with a class in a fraction f of them comes sqrt(threshold / f) times
             as often (arXiv 1908.03195, Appendix B.2).
-        num_workers: processes that read images.
         max_unreadable: images that turn out to be unreadable before training ends; until then
             others replace them.
-        kwargs: see PyTorch's ``DataLoader``.
 
     Raises:
         ValueError: if the processes cannot share the batch.

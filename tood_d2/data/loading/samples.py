@@ -3,6 +3,7 @@
 import contextlib
 import random
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -43,6 +44,7 @@ class Sample(NamedTuple):
     unreadable: dict[str, str]  # why, by the file, images were replaced
 
 
+@dataclass(eq=False)
 class SeededSamples(Dataset):
     """Maps records to samples, which depend only on the records, the seed and the position.
 
@@ -50,32 +52,16 @@ class SeededSamples(Dataset):
     that cannot be read is replaced by another.
     """
 
-    def __init__(
-        self,
-        records: Sequence[dict],
-        mapper: Callable[[dict], Any],
-        seed: int,
-        max_unreadable: int,
-    ):
-        """
-        Args:
-            records: Detectron2's dataset dicts.
-            mapper: see ``build_detection_train_loader``; it refuses a record by returning None.
-            seed: of augmentations.
-            max_unreadable: replacements of a sample.
-        """
-        self.records = records
-        self.mapper = NamedErrors(mapper)  # raises ValueError
-        self.seed = seed
-        self.max_unreadable = max_unreadable
+    records: Sequence[dict]  # Detectron2's dataset dicts
+    mapper: Callable[[dict], Any]  # as Detectron2's; it refuses a record by returning None
+    seed: int  # of augmentations
+    max_unreadable: int  # replacements of a sample
 
     def __len__(self) -> int:
         return len(self.records)
 
     def __getitem__(self, sample: tuple[int, int]) -> Sample:
-        """
-        Args:
-            sample: position in the order of training and index of the record.
+        """Makes the sample of a position in the order of training and an index of a record.
 
         Raises:
             ValueError: if the mapper fails on an image that can be read, or refuses one after the
@@ -86,7 +72,7 @@ class SeededSamples(Dataset):
         with seeded(self.seed, position):
             for _ in range(_MAX_REFUSALS):
                 try:
-                    content = self.mapper(self.records[index])
+                    content = NamedErrors(self.mapper)(self.records[index])
                 except ValueError:
                     problem = image_problem(self.records[index])
                     if problem is None:
@@ -98,11 +84,11 @@ class SeededSamples(Dataset):
         raise ValueError(f"the mapper made no sample of {_MAX_REFUSALS} images in a row")
 
 
+@dataclass
 class NamedErrors:
     """A mapper whose errors name the image."""
 
-    def __init__(self, mapper: Callable[[dict], Any]):
-        self.mapper = mapper
+    mapper: Callable[[dict], Any]
 
     def __call__(self, record: dict) -> Any:
         try:
