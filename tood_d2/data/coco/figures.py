@@ -36,8 +36,8 @@ def draw_dataset(
     Args:
         content: sound, see :func:`.read_sound_coco`.
         image_root: folder of the images.
-        num_images: images to draw; all of them if there are fewer.
-        seed: of the choice of images.
+        num_images: at most this many are drawn.
+        seed: of their choice.
 
     Raises:
         OSError: if an image cannot be read.

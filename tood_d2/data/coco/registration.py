@@ -13,8 +13,7 @@ from .reading import read_sound_coco
 def register_coco_json(json_file: str, image_root: str) -> Metadata:
     """Registers a data set under the path of its JSON file, checked and loaded at once.
 
-    Unlike ``detectron2.data.datasets.register_coco_instances`` this makes the classes
-    known before training starts. Registering the same file again has no effect. Of several
+    So classes are known before training. Registering the same file again has no effect. Of several
     processes, one on each machine looks for the images.
 
     Args:
