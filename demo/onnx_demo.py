@@ -84,8 +84,7 @@ def detect(
     resized = np.asarray(image.resize((width, height), Image.Resampling.BILINEAR))
     if metadata["input_format"] == "BGR":
         resized = resized[:, :, ::-1]
-    divisibility = max(metadata["size_divisibility"], 1)
-    padding = [(0, -side % divisibility) for side in (height, width)]
+    padding = [(0, -side % max(metadata["size_divisibility"], 1)) for side in (height, width)]
     batch = np.pad(resized, [*padding, (0, 0)]).transpose(2, 0, 1)[None].astype(np.float32)
     inputs = {"images": batch, "image_sizes": np.array([[height, width]], np.int64)}
     boxes, scores, classes, *_ = (x[0] for x in session.run(None, inputs))

@@ -44,10 +44,10 @@ def write_json(content: dict, path: str | Path) -> None:
 
 def convert(args: argparse.Namespace) -> int:
     """Writes one JSON file for each split."""
-    if args.form == "yolo" and (args.zero_based or args.skip_difficult):
-        raise ValueError("--zero-based and --skip-difficult go with voc")
     if args.form == "voc":
         conversion = convert_voc(args.source, not args.zero_based, not args.skip_difficult)
+    elif args.zero_based or args.skip_difficult:
+        raise ValueError("--zero-based and --skip-difficult go with voc")
     else:
         conversion = convert_yolo(args.source)
     _write_splits(conversion.splits, args)
@@ -155,8 +155,7 @@ def show(args: argparse.Namespace) -> int:
     """Draws some images with their boxes, and histograms of the boxes."""
     if args.num_images < 1:
         raise ValueError("--num-images should be at least 1")
-    # Importing matplotlib takes as long as all the rest.
-    from tood_d2.data.coco.figures import draw_dataset
+    from tood_d2.data.coco.figures import draw_dataset  # matplotlib, as slow as all the rest
 
     content = read_sound_coco(args.json, args.images)
     figure = draw_dataset(content, args.images, args.num_images, args.seed)

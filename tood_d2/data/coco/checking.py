@@ -176,12 +176,11 @@ def _check_boxes(report: Report, arrays: AnnotationArrays) -> None:
         small = rest & (sides < MIN_BOX_SIDE).any(axis=1)
         outside = rest & ((start >= sizes) | (start + sides <= 0)).any(axis=1)
         partly = rest & ~outside & (out > TOLERANCE)
-    dropped = "left out of training"
     kinds = (
         ("bad-box", ~finite, "is not four finite numbers"),
-        ("empty-box", empty, f"has no width or no height: {dropped}"),
-        ("tiny-box", small, f"has a side under {MIN_BOX_SIDE} pixel: {dropped}"),
-        ("outside-box", outside, f"is outside of its image: {dropped}"),
+        ("empty-box", empty, "has no width or no height: left out of training"),
+        ("tiny-box", small, f"has a side under {MIN_BOX_SIDE} pixel: left out of training"),
+        ("outside-box", outside, "is outside of its image: left out of training"),
         ("partly-outside-box", partly, "reaches {out:.4g} pixels out of its image"),
     )
     for kind, rows, text in kinds:

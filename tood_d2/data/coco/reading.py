@@ -40,10 +40,9 @@ def _parse(path: str, mtime_ns: int, num_bytes: int) -> dict:
 
 
 def read_sound_coco(json_file: str, image_root: str | None = None) -> dict:
-    """Reads a JSON file that can be trained on, with :func:`read_coco`.
+    """Reads a JSON file that can be trained on, with :func:`read_coco`; logs lesser problems.
 
-    Lesser problems are logged. Whether there is a box to train on is left to
-    :func:`.get_training_dicts`, as test data need none.
+    Whether there is a box to train on is left to :func:`.get_training_dicts`.
 
     Args:
         json_file: to read.

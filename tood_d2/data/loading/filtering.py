@@ -26,11 +26,10 @@ def get_training_dicts(
     """Detectron2's dataset dicts, filtered like the official training data.
 
     Left out are boxes with a side under 1 pixel or outside of their image, images with a
-    side under 32 pixels and, by default, images without boxes (other than crowds).
+    side under 32 pixels and, with ``filter_empty``, images without boxes (other than crowds).
 
     Args:
         names: of registered data sets.
-        filter_empty: whether to leave out images without boxes.
         num_classes: of the model, if known.
 
     Raises:
