@@ -48,9 +48,9 @@ class Report:
         self.faults = {key: find_faults(content[key], fields) for key, fields in FIELDS.items()}
         self.items, self._positions = {}, {}
         for key, faults in self.faults.items():
-            rows = range(len(content[key]))
+            items, rows = content[key], range(len(content[key]))
             self._positions[key] = [i for i in rows if i not in faults] if faults else rows
-            self.items[key] = [content[key][i] for i in self._positions[key]]
+            self.items[key] = [items[i] for i in self._positions[key]] if faults else items
 
     def add_file(self, kind: str, message: str, fatal: bool = False) -> None:
         """Adds a problem of the file as a whole."""
@@ -117,7 +117,9 @@ def check_annotations(content: dict, json_file: str, training: bool = True) -> l
 
 def _repeated(values: Iterable) -> list[int]:
     """Positions of the values that were there before."""
-    seen = set()
+    values, seen = list(values), set()
+    if len(set(values)) == len(values):
+        return []  # fast, as nearly always
     return [i for i, value in enumerate(values) if value in seen or seen.add(value)]
 
 
