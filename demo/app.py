@@ -47,14 +47,7 @@ def parse_args() -> argparse.Namespace:
 
 
 def find_runs(args: argparse.Namespace) -> dict[str, Callable]:
-    """Finds the models to offer, the one of `make demo` first.
-
-    Returns:
-        Functions that give a model's run, by the names of the models.
-
-    Raises:
-        FileNotFoundError: if there are none.
-    """
+    """Functions that give a model's run, by names of the models; the one of `make demo` first."""
     from tood_d2.config import load_run
     from tood_d2.inference import find_trained_models
 

@@ -43,27 +43,21 @@ def parse_args() -> argparse.Namespace:
     )
     add("--tta", action="store_true", help="detect by test-time augmentation")
     add("--slice-size", type=int, metavar="PIXELS", help="detect in slices of large images, too")
-    add_config_arguments(
-        parser, help=f"config, .py or .yaml; by default {DEFAULT_MODEL}'s, for COCO"
-    )
+    help = f"config, .py or .yaml; by default {DEFAULT_MODEL}'s, for COCO"
+    add_config_arguments(parser, help=help)
     args = parser.parse_args()
     if not 0 <= args.confidence_threshold <= 1:
         parser.error(f"--confidence-threshold {args.confidence_threshold}: scores are from 0 to 1")
-    if args.batch_size < 1:
-        parser.error(f"--batch-size {args.batch_size}: should be at least 1")
-    if args.slice_size is not None and args.slice_size < 32:
-        parser.error(f"--slice-size {args.slice_size}: should be at least 32")
+    for name, least in (("batch_size", 1), ("slice_size", 32)):
+        if (value := getattr(args, name)) is not None and value < least:
+            parser.error(f"--{name.replace('_', '-')} {value}: should be at least {least}")
     if args.onnx and (args.config_file or args.opts or args.optimize or args.tta):
         parser.error("--onnx goes with none of --config-file, --opts, --optimize, --tta")
     return args
 
 
 def build_predictor(args: argparse.Namespace):
-    """The predictor that the arguments ask for.
-
-    Raises:
-        OSError, ValueError: if the model cannot be loaded.
-    """
+    """The predictor that the arguments ask for."""
     if args.onnx:
         from tood_d2.export.onnx_detector import ONNXPredictor
 
@@ -79,11 +73,11 @@ def build_predictor(args: argparse.Namespace):
             opts = [f"train.init_checkpoint=tood://{DEFAULT_MODEL}", *opts]
         run = load_run(config, opts, args.trust)
         predictor = Predictor(run, optimize=args.optimize, tta=args.tta)
-    if not args.slice_size:
-        return predictor
-    from tood_d2.inference.slicing import SlicedPredictor
+    if args.slice_size:
+        from tood_d2.inference.slicing import SlicedPredictor
 
-    return SlicedPredictor(predictor, args.slice_size)
+        predictor = SlicedPredictor(predictor, args.slice_size)
+    return predictor
 
 
 def run(args: argparse.Namespace) -> int:

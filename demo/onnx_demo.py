@@ -18,7 +18,7 @@ import numpy as np
 import onnxruntime
 from PIL import Image, ImageColor, ImageDraw, ImageFont, ImageOps
 
-FIELDS = {
+FIELDS = {  # the model's metadata and their types
     "class_names": list,
     "category_ids": list,
     "input_format": str,
@@ -30,9 +30,7 @@ FIELDS = {
     "max_detections": int,
     "has_nms": bool,
 }
-"""The model's metadata and their types."""
-SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".webp")
-"""Of pictures; that of an image of another kind is a PNG file."""
+SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".webp")  # of pictures; others become PNG files
 
 
 def read_metadata(session: onnxruntime.InferenceSession) -> dict:
@@ -41,16 +39,13 @@ def read_metadata(session: onnxruntime.InferenceSession) -> dict:
     Raises:
         ValueError: if it is no detector of tood_d2, with what is wrong.
     """
-    properties = session.get_modelmeta().custom_metadata_map
-    if missing := [name for name in FIELDS if name not in properties]:
-        raise ValueError(f"no model of tools/export_model.py: it has no {', '.join(missing)}")
-    metadata = {}
+    properties, metadata = session.get_modelmeta().custom_metadata_map, {}
     for name, kind in FIELDS.items():
-        try:
+        if name not in properties:
+            raise ValueError(f"no model of tools/export_model.py: it has no {name}")
+        with contextlib.suppress(ValueError):
             metadata[name] = json.loads(properties[name])
-        except ValueError:
-            metadata[name] = None
-        if type(metadata[name]) not in ((int, float) if kind is float else (kind,)):
+        if type(metadata.get(name)) not in ((int, float) if kind is float else (kind,)):
             text = f"{name} should be of type {kind.__name__}, not {properties[name]!r}"
             raise ValueError(f"odd metadata: {text}")
     return metadata
@@ -78,12 +73,7 @@ def resized_shape(height: int, width: int, short_edge: int, max_size: int) -> tu
 def detect(
     session: onnxruntime.InferenceSession, metadata: dict, image: Image.Image
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Detections of one image, the best first.
-
-    Args:
-        session: of the model.
-        metadata: see :func:`read_metadata`.
-        image: RGB.
+    """Detections of one RGB image, the best first.
 
     Returns:
         Boxes (D, 4), XYXY in pixels of the image, scores (D,) and classes (D,).
@@ -94,14 +84,14 @@ def detect(
     resized = np.asarray(image.resize((width, height), Image.Resampling.BILINEAR))
     if metadata["input_format"] == "BGR":
         resized = resized[:, :, ::-1]
-    divisibility = max(metadata["size_divisibility"], 1)
-    padding = [(0, -side % divisibility) for side in (height, width)]
+    padding = [(0, -side % max(metadata["size_divisibility"], 1)) for side in (height, width)]
     batch = np.pad(resized, [*padding, (0, 0)]).transpose(2, 0, 1)[None].astype(np.float32)
     inputs = {"images": batch, "image_sizes": np.array([[height, width]], np.int64)}
     boxes, scores, classes, *_ = (x[0] for x in session.run(None, inputs))
-    kept = np.flatnonzero(scores > metadata["score_thresh"])
-    if not metadata["has_nms"]:
-        kept = kept[nms(boxes[kept], scores[kept], classes[kept], metadata)]
+    if metadata["has_nms"]:
+        kept = scores > metadata["score_thresh"]
+    else:
+        kept = nms(boxes, scores, classes, metadata)
     scale = np.float32([image.width / width, image.height / height] * 2)
     return boxes[kept] * scale, scores[kept], classes[kept]
 
@@ -110,14 +100,9 @@ def nms(boxes: np.ndarray, scores: np.ndarray, classes: np.ndarray, metadata: di
     """Indices of the boxes that non-maximum suppression leaves in each class, the best first."""
     import cv2
 
-    sides = boxes[:, 2:] - boxes[:, :2]
-    best = cv2.dnn.NMSBoxesBatched(
-        np.concatenate((boxes[:, :2], sides), axis=1).tolist(),
-        scores.tolist(),
-        classes.tolist(),
-        metadata["score_thresh"],
-        metadata["nms_thresh"],
-    )
+    boxes = np.hstack((boxes[:, :2], boxes[:, 2:] - boxes[:, :2]))  # XYWH
+    thresholds = metadata["score_thresh"], metadata["nms_thresh"]
+    best = cv2.dnn.NMSBoxesBatched(boxes, scores, classes, *thresholds)
     return np.array(best, dtype=int)[: metadata["max_detections"]]
 
 
@@ -154,14 +139,7 @@ def output_names(paths: list[str]) -> list[str]:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Draws and writes the pictures.
-
-    Returns:
-        1 if an image could not be read, else 0.
-
-    Raises:
-        Exception: with the path of the file that is wrong.
-    """
+    """Draws and writes the pictures. Returns 1 if an image could not be read, else 0."""
     try:
         session = onnxruntime.InferenceSession(args.model, providers=["CPUExecutionProvider"])
         metadata = read_metadata(session)
@@ -170,16 +148,16 @@ def run(args: argparse.Namespace) -> int:
     os.makedirs(args.output, exist_ok=True)
     outputs = [os.path.join(args.output, name) for name in output_names(args.input)]
     inputs = {os.path.realpath(path) for path in args.input}
-    folders = {os.path.dirname(path) for path in inputs}
-    if os.path.realpath(args.output) in folders or inputs & set(map(os.path.realpath, outputs)):
+    taken = inputs | {os.path.dirname(path) for path in inputs}
+    if taken & set(map(os.path.realpath, (args.output, *outputs))):
         raise ValueError(f"--output {args.output}: images are there, name another folder")
-    num_skipped = 0
+    status = 0
     for path, output in zip(args.input, outputs, strict=True):
         try:
             image = read_image(path)
         except Exception as error:  # Pillow's have no common type, either
             print(f"{path}: not readable, skipped ({error})", file=sys.stderr)
-            num_skipped += 1
+            status = 1
             continue
         try:
             boxes, scores, classes = detect(session, metadata, image)
@@ -194,17 +172,18 @@ def run(args: argparse.Namespace) -> int:
         except OSError as error:
             raise OSError(f"{output}: cannot be written: {error.strerror or error}") from error
         print(f"{output}: {', '.join(labels) or 'nothing'}")
-    return 1 if num_skipped else 0
+    return status
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("model", help=".onnx file of tools/export_model.py")
-    parser.add_argument("--input", nargs="+", required=True, help="image files")
-    parser.add_argument("--output", default="demo_output", help="folder for the pictures")
-    parser.add_argument("--confidence-threshold", type=float, default=0.3, help="score to draw")
+    add = parser.add_argument
+    add("model", help=".onnx file of tools/export_model.py")
+    add("--input", nargs="+", required=True, help="image files")
+    add("--output", default="demo_output", help="folder for the pictures")
+    add("--confidence-threshold", type=float, default=0.3, help="score to draw")
     args = parser.parse_args()
     warnings.simplefilter("ignore")  # Pillow's, of large images and odd metadata
     try:

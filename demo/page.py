@@ -20,6 +20,11 @@ SCORE_THRESH = 0.3
 MAX_MODELS = 2  # in memory
 HOUR = 3600  # seconds after which the files of a user are deleted
 COLUMNS = {"class": "str", "score": "str"} | dict.fromkeys(("x1", "y1", "x2", "y2"), "number")
+HEAD_PICTURES = {
+    "location": "Location",
+    "scores": "Score, 0 to 1",
+    "alignment": "Alignment M, 0 to 1",
+}
 UPLOAD_HINT = "Upload an image."
 CLICK_HINT = "Click into a picture to see what is predicted there."
 
@@ -30,8 +35,7 @@ class Session:
     """An image that a user has uploaded, and the files that the user may download."""
 
     def __init__(self, analysis: ImageAnalysis, path: str):
-        self.analysis = analysis
-        self.file_name = os.path.basename(path)
+        self.analysis, self.file_name = analysis, os.path.basename(path)
         self.folder = TemporaryDirectory(prefix="tood_d2_")  # deleted with the session
 
     def save(self, instances) -> tuple[str, str]:
@@ -51,10 +55,7 @@ class App:
     """
 
     def __init__(self, runs: dict[str, Callable]):
-        """
-        Args:
-            runs: functions that give a model's run, by the names of the models.
-        """
+        """Takes functions that give a model's run, by the names of the models."""
         self.names = list(runs)
         self.predictor = lru_cache(MAX_MODELS)(lambda name: DensePredictor(runs[name]()))
 
@@ -70,10 +71,7 @@ class App:
         return gr.Dropdown(choices=choices, value=[], multiselect=True)
 
     def open_image(self, model: str, path: str | None):
-        """Runs the network. Returns a session, the levels and a message.
-
-        The session is None if there is no image or no model.
-        """
+        """Runs the network. Returns a session (None if there is none), levels and a message."""
         nothing = None, gr.Radio(choices=[], value=None)
         try:
             predictor = self.predictor(model)
@@ -102,14 +100,10 @@ class App:
         instances = session.analysis.detections(score, nms, classes)
         json_file, picture = session.save(instances)
         names = session.analysis.predictor.class_names
+        boxes = instances.pred_boxes.tensor.tolist()
         rows = [
             [names[cls], f"{score:.2f}", *map(round, box)]
-            for cls, score, box in zip(
-                instances.pred_classes.tolist(),
-                instances.scores.tolist(),
-                instances.pred_boxes.tensor.tolist(),
-                strict=True,
-            )
+            for cls, score, box in zip(instances.pred_classes, instances.scores, boxes, strict=True)
         ]
         files = [gr.DownloadButton(value=x, interactive=True) for x in (json_file, picture)]
         message = f"Detections in {session.file_name}: {len(rows)}."
@@ -144,12 +138,9 @@ def text_box(value: str, elem_id: str) -> gr.Textbox:
 
 
 def build_page(app: App) -> gr.Blocks:
-    """Lays out the page. Whoever asks it for what, it does one thing at a time.
-
-    Raises:
-        Exception: if the first model cannot be loaded, see :class:`DensePredictor`.
-    """
+    """Lays out the page. Whoever asks it for what, it does one thing at a time."""
     first = app.names[0]
+    nms_thresh = app.predictor(first).model.test_nms_thresh
     page = gr.Blocks(title="tood_d2", analytics_enabled=False, delete_cache=(HOUR, HOUR))
     with page:
         session = gr.State(time_to_live=HOUR)
@@ -161,14 +152,13 @@ def build_page(app: App) -> gr.Blocks:
                 name = gr.Dropdown(app.names, value=first, label="Model", elem_id="model")
                 upload = gr.File(label="Image", file_types=["image"], height=140, elem_id="upload")
                 score = gr.Slider(0, 1, SCORE_THRESH, step=0.01, label="Score", elem_id="score")
-                nms_thresh = app.predictor(first).model.test_nms_thresh
                 nms = gr.Slider(0, 1, nms_thresh, step=0.01, label="NMS: IoU", elem_id="nms")
                 classes = gr.Dropdown(
                     app.class_choices(first),
                     value=[],
                     multiselect=True,
-                    label="Classes (all, if none is chosen)",
                     elem_id="classes",
+                    label="Classes (all, if none is chosen)",
                 )
                 files = [
                     gr.DownloadButton(label, interactive=False, size="md")
@@ -180,23 +170,20 @@ def build_page(app: App) -> gr.Blocks:
                     picture = gr.Image(
                         label="Detections", buttons=["fullscreen"], height=480, elem_id="picture"
                     )
+                    columns, types = list(COLUMNS), list(COLUMNS.values())
                     table = gr.Dataframe(
-                        headers=list(COLUMNS),
-                        datatype=list(COLUMNS.values()),
-                        interactive=False,
+                        headers=columns,
+                        datatype=types,
                         show_label=False,
                         elem_id="table",
+                        interactive=False,
                     )
                 with gr.Tab("Inside the head") as head_tab:
                     level = gr.Radio([], label="Level", elem_id="level")
                     with gr.Row():
                         head_pictures = [
                             gr.Image(label=label, interactive=False, buttons=[], elem_id=id_)
-                            for label, id_ in (
-                                ("Location", "location"),
-                                ("Score, 0 to 1", "scores"),
-                                ("Alignment M, 0 to 1", "alignment"),
-                            )
+                            for id_, label in HEAD_PICTURES.items()
                         ]
                     text = text_box(CLICK_HINT, "text")
 
@@ -207,8 +194,8 @@ def build_page(app: App) -> gr.Blocks:
             return listen(app.show_detections, inputs, outputs, **queued, **kwargs)
 
         def show_head(listen):
-            inputs, outputs = [session, classes, level, head_visible], [*head_pictures, text]
-            return listen(app.show_head, inputs, outputs, **queued)
+            inputs = [session, classes, level, head_visible]
+            listen(app.show_head, inputs, [*head_pictures, text], **queued)
 
         def open_image(listen):
             opened = listen(app.open_image, [name, path], [session, level, message], **queued)

@@ -12,14 +12,15 @@ import json
 import logging
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 from tabulate import tabulate
 
 from tood_d2.cli.messages import short_errors
-from tood_d2.data.coco.annotation_arrays import annotation_arrays, sound_content
-from tood_d2.data.coco.checking import Problem, check_annotations, has_lists
+from tood_d2.data.coco.annotation_arrays import annotation_arrays
+from tood_d2.data.coco.checking import Problem, Report, check_annotations, missing_lists
 from tood_d2.data.coco.fixing import fix
 from tood_d2.data.coco.image_checking import check_images
 from tood_d2.data.coco.reading import read_coco, read_sound_coco
@@ -43,10 +44,10 @@ def write_json(content: dict, path: str | Path) -> None:
 
 def convert(args: argparse.Namespace) -> int:
     """Writes one JSON file for each split."""
-    if args.form == "yolo" and (args.zero_based or args.skip_difficult):
-        raise ValueError("--zero-based and --skip-difficult go with voc")
     if args.form == "voc":
         conversion = convert_voc(args.source, not args.zero_based, not args.skip_difficult)
+    elif args.zero_based or args.skip_difficult:
+        raise ValueError("--zero-based and --skip-difficult go with voc")
     else:
         conversion = convert_yolo(args.source)
     _write_splits(conversion.splits, args)
@@ -72,12 +73,11 @@ def _write_splits(splits: dict[str, dict], args: argparse.Namespace) -> None:
         raise FileExistsError(f"{', '.join(existing)} exists already: use --overwrite or remove it")
     os.makedirs(args.out, exist_ok=True)
     rows = []
-    for name, file in files.items():
-        content = splits[name]
-        write_json(content, file)
-        with_boxes = {x["image_id"] for x in content["annotations"]}
-        num_images = len(content["images"])
-        rows.append([file, num_images, num_images - len(with_boxes), len(content["annotations"])])
+    for name, content in splits.items():
+        write_json(content, files[name])
+        num_images, num_boxes = len(content["images"]), len(content["annotations"])
+        num_with_boxes = len({x["image_id"] for x in content["annotations"]})
+        rows.append([files[name], num_images, num_images - num_with_boxes, num_boxes])
     print(tabulate(rows, ["file", "images", "without boxes", "boxes"]))
     classes = [x["name"] for x in content["categories"]]
     print(f"{len(classes)} classes: {', '.join(classes)}")
@@ -85,21 +85,19 @@ def _write_splits(splits: dict[str, dict], args: argparse.Namespace) -> None:
 
 def summarize(content: dict) -> str:
     """A table of the boxes by class and size."""
-    content = sound_content(content)
-    arrays = annotation_arrays(content)
+    items = Report(content, "").items
+    arrays = annotation_arrays(items)
     areas = arrays.boxes[:, 2:].prod(axis=1)
-    has_area = areas > 0  # not nan either
     sizes = np.digitize(areas, COCO_AREAS)
     rows = []
-    for row, category in enumerate(content["categories"]):
+    for row, category in enumerate(items["categories"]):
         chosen = arrays.category_rows == row
-        by_size = np.bincount(sizes[chosen & has_area], minlength=3)
+        by_size = np.bincount(sizes[chosen & (areas > 0)], minlength=3)
         rows.append([category["id"], category["name"], chosen.sum(), *by_size])
     if rows:
         rows.append(["", "all", *np.sum([row[2:] for row in rows], axis=0)])
     table = tabulate(rows, ["id", "class", "boxes", "small", "medium", "large"])
-    num_images, num_boxes = len(content["images"]), len(content["annotations"])
-    return f"{num_images} images, {num_boxes} boxes\n\n{table}"
+    return f"{len(items['images'])} images, {len(items['annotations'])} boxes\n\n{table}"
 
 
 def format_problems(problems: list[Problem], verbose: bool) -> str:
@@ -130,40 +128,34 @@ def check(args: argparse.Namespace) -> int:
     if not os.path.isdir(args.images):
         raise NotADirectoryError(f"{args.images}: no such folder")
     for file, loaded in ((args.json, content), (args.against, other)):
-        if file and not has_lists(loaded):
+        if file and missing_lists(loaded):
             print(format_problems(check_annotations(loaded, file), args.verbose))
             return 1
 
+    def check_content(content: dict, file: str) -> list[Problem]:
+        problems = check_annotations(content, file)
+        if other is not None:
+            problems += check_against(content, other, file, args.against)
+        return problems + check_matching(content, file, args.short_edge, args.max_size)
+
     image_problems = [] if args.quick else check_images(content, args.json, args.images)
     print(summarize(content), end="\n\n")
-    problems = _check_content(content, args.json, other, args)
+    problems = check_content(content, args.json)
     print(format_problems(problems + image_problems, args.verbose))
     if args.fix:
         fixed, changes = fix(content, image_problems, args.json)
         write_json(fixed, args.fix)
         print(f"\n{args.fix}: {len(changes)} changes", *changes, sep="\n  ")
-        problems, image_problems = _check_content(fixed, args.fix, other, args), []
+        problems, image_problems = check_content(fixed, args.fix), []
         print(f"\nproblems left in {args.fix}:\n{format_problems(problems, args.verbose)}")
-    if any(problem.fatal for problem in problems + image_problems):
-        return 1
-    return 0
-
-
-def _check_content(
-    content: dict, json_file: str, other: dict | None, args: argparse.Namespace
-) -> list[Problem]:
-    problems = check_annotations(content, json_file)
-    if other is not None:
-        problems += check_against(content, other, json_file, args.against)
-    return problems + check_matching(content, json_file, args.short_edge, args.max_size)
+    return int(any(x.fatal for x in problems + image_problems))
 
 
 def show(args: argparse.Namespace) -> int:
     """Draws some images with their boxes, and histograms of the boxes."""
     if args.num_images < 1:
         raise ValueError("--num-images should be at least 1")
-    # Importing matplotlib takes as long as all the rest.
-    from tood_d2.data.coco.figures import draw_dataset
+    from tood_d2.data.coco.figures import draw_dataset  # matplotlib, as slow as all the rest
 
     content = read_sound_coco(args.json, args.images)
     figure = draw_dataset(content, args.images, args.num_images, args.seed)
@@ -178,57 +170,47 @@ def _parser() -> argparse.ArgumentParser:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    command = commands.add_parser("convert", help="write JSON files in COCO's form")
-    command.set_defaults(run=convert)
-    command.add_argument("form", choices=["voc", "yolo"], help="of the data")
-    command.add_argument("source", help="VOC's folder with Annotations, or YOLO's data.yaml")
-    _add_out(command)
-    command.add_argument(
-        "--zero-based",
-        action="store_true",
-        help="VOC: boxes count pixels from 0 and exclude the last one",
-    )
-    command.add_argument(
-        "--skip-difficult", action="store_true", help="VOC: leave out objects marked difficult"
-    )
+    json_help, images_help = "annotations in COCO's form", "folder that file names are relative to"
+    out_help = "folder for a JSON file of each split"
 
-    command = commands.add_parser("split", help="deal out the images of a JSON file at random")
-    command.set_defaults(run=split)
-    command.add_argument("json", metavar="JSON", help="annotations in COCO's form")
-    _add_out(command)
-    command.add_argument(
-        "--fractions", type=float, nargs="+", default=[0.8, 0.2], help="of the images (0.8 0.2)"
-    )
-    command.add_argument("--names", nargs="+", help="of the files (train val test)")
-    command.add_argument("--seed", type=int, default=0, help="of the choice (0)")
+    def add_command(run: Callable, help: str) -> Callable:
+        command = commands.add_parser(run.__name__, help=help)
+        command.set_defaults(run=run)
+        return command.add_argument
 
-    command = commands.add_parser("check", help="find problems in a JSON file and its images")
-    command.set_defaults(run=check)
-    _add_data(command)
-    command.add_argument("--against", metavar="JSON", help="test data to compare with")
-    command.add_argument("--short-edge", type=int, default=800, help="pixels of the input (800)")
-    command.add_argument("--max-size", type=int, default=1333, help="pixels of the input (1333)")
-    command.add_argument("--fix", metavar="OUT", help="file for a copy without the problems")
-    command.add_argument("--verbose", action="store_true", help="show all problems of each kind")
-    command.add_argument("--quick", action="store_true", help="open no image")
+    add = add_command(convert, "write JSON files in COCO's form")
+    add("form", choices=["voc", "yolo"], help="of the data")
+    add("source", help="VOC's folder with Annotations, or YOLO's data.yaml")
+    add("out", metavar="OUT", help=out_help)
+    add("--overwrite", action="store_true", help="existing JSON files")
+    add("--zero-based", action="store_true", help="VOC: pixels from 0 on, without a box's last one")
+    add("--skip-difficult", action="store_true", help="VOC: no objects that are marked difficult")
 
-    command = commands.add_parser("show", help="draw images and statistics")
-    command.set_defaults(run=show)
-    _add_data(command)
-    command.add_argument("--output", default="dataset.png", help="picture to write (dataset.png)")
-    command.add_argument("--num-images", type=int, default=12, help="images to draw (12)")
-    command.add_argument("--seed", type=int, default=0, help="of the choice of images (0)")
+    add = add_command(split, "deal out the images of a JSON file at random")
+    add("json", metavar="JSON", help=json_help)
+    add("out", metavar="OUT", help=out_help)
+    add("--overwrite", action="store_true", help="existing JSON files")
+    add("--fractions", type=float, nargs="+", default=[0.8, 0.2], help="of the images (0.8 0.2)")
+    add("--names", nargs="+", help="of the files (train val test)")
+    add("--seed", type=int, default=0, help="of the choice (0)")
+
+    add = add_command(check, "find problems in a JSON file and its images")
+    add("json", metavar="JSON", help=json_help)
+    add("images", metavar="IMAGES", help=images_help)
+    add("--against", metavar="JSON", help="test data to compare with")
+    add("--short-edge", type=int, default=800, help="pixels of the input (800)")
+    add("--max-size", type=int, default=1333, help="pixels of the input (1333)")
+    add("--fix", metavar="OUT", help="file for a copy without the problems")
+    add("--verbose", action="store_true", help="show all problems of each kind")
+    add("--quick", action="store_true", help="open no image")
+
+    add = add_command(show, "draw images and statistics")
+    add("json", metavar="JSON", help=json_help)
+    add("images", metavar="IMAGES", help=images_help)
+    add("--output", default="dataset.png", help="picture to write (dataset.png)")
+    add("--num-images", type=int, default=12, help="images to draw (12)")
+    add("--seed", type=int, default=0, help="of the choice of images (0)")
     return parser
-
-
-def _add_out(command: argparse.ArgumentParser) -> None:
-    command.add_argument("out", metavar="OUT", help="folder for a JSON file of each split")
-    command.add_argument("--overwrite", action="store_true", help="existing JSON files")
-
-
-def _add_data(command: argparse.ArgumentParser) -> None:
-    command.add_argument("json", metavar="JSON", help="annotations in COCO's form")
-    command.add_argument("images", metavar="IMAGES", help="folder that file names are relative to")
 
 
 def main() -> int:

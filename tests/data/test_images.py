@@ -1,4 +1,4 @@
-"""Images of all kinds become 8-bit BGR; what is none is refused in words."""
+"""Images of all kinds become 8-bit RGB; what is none is refused in words."""
 
 import numpy as np
 import pytest
@@ -28,7 +28,7 @@ def test_every_mode_is_read_as_by_detectron2(save, mode):
     path = save(COLORS, name, mode)
     image = read_upload(path)
     assert image.shape == (6, 8, 3) and image.dtype == np.uint8
-    assert (image == read_image(str(path), "BGR")).all()
+    assert (image == read_image(str(path), "RGB")).all()
 
 
 def test_an_image_is_turned_as_exif_says(save):
@@ -36,7 +36,7 @@ def test_an_image_is_turned_as_exif_says(save):
     exif[0x0112] = 6
     path = save(COLORS, "image.jpg", exif=exif)
     assert read_upload(path).shape == (8, 6, 3)
-    assert (read_upload(path) == read_image(str(path), "BGR")).all()
+    assert (read_upload(path) == read_image(str(path), "RGB")).all()
 
 
 @pytest.mark.parametrize("name", ["image.png", "image.tif"])
@@ -58,13 +58,15 @@ def test_floats_are_stretched_to_8_bits(save):
 
 
 def test_an_image_may_have_one_pixel(save):
-    assert read_upload(save(COLORS[:1, :1])).tolist() == [[COLORS[0, 0, ::-1].tolist()]]
+    assert read_upload(save(COLORS[:1, :1])).tolist() == [[COLORS[0, 0].tolist()]]
 
 
-def test_too_many_pixels_are_refused(save, tmp_path, huge_png, limited_memory):
+def test_too_many_pixels_are_refused(save, tmp_path, monkeypatch, huge_png, limited_memory):
     path = save(COLORS)
-    with pytest.raises(ValueError, match=r"image.png is too large: at most 4e-05 .* not 8 x 6"):
-        read_upload(path, max_pixels=40)
+    with monkeypatch.context() as patch:
+        patch.setattr("tood_d2.data.images.MAX_PIXELS", 40)
+        with pytest.raises(ValueError, match=r"image.png is too large: at most 4e-05 .* not 8 x 6"):
+            read_upload(path)
     # Pillow itself refuses this one.
     (tmp_path / "huge.png").write_bytes(huge_png)
     with pytest.raises(ValueError, match="huge.png is too large: at most 40 megapixels"):

@@ -109,7 +109,7 @@ class TestCommandLine:
             for file in ("config.yaml", "model_best.pth", "model_final.pth"):
                 (tmp_path / name / file).touch()
         script = load_script("demo/app.py")
-        args = script.argparse.Namespace(models=tmp_path, config_file=None)
+        args = script.argparse.Namespace(models=tmp_path, config_file=None, trust=[])
         names = list(script.find_runs(args))
         assert names[:3] == ["demo/model_final.pth", "a/model_final.pth", "a/model_best.pth"]
         assert len(names) == 6

@@ -11,11 +11,10 @@ from detectron2.data.detection_utils import _apply_exif_orientation, convert_PIL
 # Others are not common, and some are programs, such as EPS.
 FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 MAX_PIXELS = 40_000_000
-MAX_RATIO = 200
-"""Of an image's sides: resizing a narrower image for the network could leave nothing of it."""
+MAX_RATIO = 200  # of an image's sides: resizing a narrower one could leave nothing of it
 
 
-def read_upload(path: str | os.PathLike, max_pixels: int = MAX_PIXELS) -> np.ndarray:
+def read_upload(path: str | os.PathLike) -> np.ndarray:
     """Reads an image as Detectron2 does; one of 16 bits per pixel or of floats is scaled to 8 bits.
 
     Returns:
@@ -25,38 +24,25 @@ def read_upload(path: str | os.PathLike, max_pixels: int = MAX_PIXELS) -> np.nda
         ValueError: says what is wrong with the file, in words for who uploaded it.
     """
     name = os.path.basename(path)
+    too_large = f"{name} is too large: at most {MAX_PIXELS / 1e6:g} megapixels"
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of large images, which are refused here, and odd metadata
         try:
             with Image.open(path, formats=FORMATS) as image:
-                _check_size(name, *image.size, max_pixels)
-                image.load()
-                return convert_PIL_to_numpy(_to_8_bits(_apply_exif_orientation(image)), "RGB")
-        except _RefusedError:
-            raise
+                width, height = image.size
+                is_large = width * height > MAX_PIXELS
+                if not is_large and max(width, height) <= MAX_RATIO * min(width, height):
+                    image.load()
+                    return convert_PIL_to_numpy(_to_8_bits(_apply_exif_orientation(image)), "RGB")
         except Image.DecompressionBombError as error:
-            raise ValueError(_too_large(name, max_pixels)) from error
+            raise ValueError(too_large) from error
         except Image.UnidentifiedImageError as error:
-            raise ValueError(
-                f"{name} is no image, or none of the kinds {', '.join(FORMATS)}"
-            ) from error
+            kinds = ", ".join(FORMATS)
+            raise ValueError(f"{name} is no image, or none of the kinds {kinds}") from error
         except Exception as error:  # Pillow raises errors of many kinds on broken files
             raise ValueError(f"{name} is broken: {error}") from error
-
-
-class _RefusedError(ValueError):
-    pass
-
-
-def _check_size(name: str, width: int, height: int, max_pixels: int) -> None:
-    if width * height > max_pixels:
-        raise _RefusedError(f"{_too_large(name, max_pixels)}, not {width} x {height}")
-    if max(width, height) > MAX_RATIO * min(width, height):
-        raise _RefusedError(f"{name} is too narrow: {width} x {height} pixels")
-
-
-def _too_large(name: str, max_pixels: int) -> str:
-    return f"{name} is too large: at most {max_pixels / 1e6:g} megapixels"
+    problem = f"{too_large}, not" if is_large else f"{name} is too narrow:"
+    raise ValueError(f"{problem} {width} x {height} pixels")
 
 
 def _to_8_bits(image: Image.Image) -> Image.Image:

@@ -7,8 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from tood_d2.data.loading.random_state import seeded
-from tood_d2.data.loading.samples import SeededSamples, image_problem
+from tood_d2.data.loading.samples import SeededSamples, image_problem, seeded
 
 
 def draw(_=None):

@@ -5,7 +5,8 @@ N images, A annotations, K categories. Boxes are XYWH in pixels of their image.
 
 import contextlib
 import math
-from collections.abc import Iterable, Sequence
+import sys
+from collections.abc import Sequence
 from itertools import chain
 from typing import NamedTuple
 
@@ -16,58 +17,58 @@ MIN_BOX_SIDE = 1  # pixels of the original image
 MIN_IMAGE_SIDE = 32
 
 _ID = (int, float, str)
+# What the items of each list have at least, and the types that it can have.
+# annotation_arrays() looks at the size of an image and the numbers of a box.
 FIELDS = {
     "images": {"id": _ID, "file_name": (str,)},
     "annotations": {"id": _ID, "image_id": _ID, "category_id": _ID, "bbox": (list, tuple)},
     "categories": {"id": _ID, "name": (str,)},
 }
-"""What the items of each list have at least, and the types that it can have. The size of an image
-and the numbers of a box are :func:`annotation_arrays`'s concern."""
 
 
 class AnnotationArrays(NamedTuple):
     """The annotations of content in COCO's form."""
 
-    boxes: np.ndarray
-    """(A, 4), nan for whatever is no number."""
-    image_rows: np.ndarray
-    """(A,) positions in the list of images, -1 for an unknown image."""
-    category_rows: np.ndarray
-    """(A,) positions in the list of categories, -1 for an unknown category."""
-    is_crowd: np.ndarray
-    """(A,) bool."""
-    image_sizes: np.ndarray
-    """(N, 2) width and height in pixels, nan unless positive."""
+    boxes: np.ndarray  # (A, 4), not finite for whatever is no finite number
+    image_rows: np.ndarray  # (A,) positions in the list of images, -1 for an unknown image
+    category_rows: np.ndarray  # (A,) positions in the list of categories, -1 for an unknown one
+    is_crowd: np.ndarray  # (A,) bool
+    image_sizes: np.ndarray  # (N, 2) width and height in pixels, nan unless positive
 
     def box_image_sizes(self) -> np.ndarray:
         """(A, 2) width and height of each box's image; nan if they are not known."""
-        sizes = np.concatenate([self.image_sizes, [[np.nan, np.nan]]])
-        return sizes[self.image_rows]
+        return np.concatenate([self.image_sizes, [[np.nan, np.nan]]])[self.image_rows]
 
     def trainable(self) -> np.ndarray:
         """(A,) bool, the boxes that training uses, see :func:`.get_training_dicts`."""
         sizes = self.box_image_sizes()
         start, end = self.boxes[:, :2], self.boxes[:, :2] + self.boxes[:, 2:]
         with np.errstate(invalid="ignore"):
-            visible = (np.minimum(end, sizes) - np.maximum(start, 0) > 0).all(axis=1)
-            large = (self.boxes[:, 2:] >= MIN_BOX_SIDE).all(axis=1)
-            large_image = (sizes >= MIN_IMAGE_SIDE).all(axis=1)
+            visible = np.minimum(end, sizes) - np.maximum(start, 0) > 0
+            large = (self.boxes[:, 2:] >= MIN_BOX_SIDE) & (sizes >= MIN_IMAGE_SIDE)
         finite = np.isfinite(self.boxes).all(axis=1)
         known = (self.image_rows >= 0) & (self.category_rows >= 0)
-        return visible & large & large_image & finite & known & ~self.is_crowd
+        return (visible & large).all(axis=1) & finite & known & ~self.is_crowd
 
 
-def fault(item: object, fields: dict[str, tuple[type, ...]]) -> str | None:
-    """Says what is wrong with an item of a list; None if it has every field.
+def find_faults(items: list, fields: dict[str, tuple[type, ...]]) -> dict[int, str]:
+    """Says what is wrong with items that lack a field, by their positions; fast if none does.
 
     Args:
-        item: of ``content[key]``.
+        items: ``content[key]``.
         fields: ``FIELDS[key]``.
     """
+    if set(map(type, items)) <= {dict} and all(
+        {type(item.get(field)) for item in items} <= set(types) for field, types in fields.items()
+    ):
+        return {}
+    return {i: text for i, item in enumerate(items) if (text := _fault(item, fields))}
+
+
+def _fault(item: object, fields: dict[str, tuple[type, ...]]) -> str | None:
     if not isinstance(item, dict):
         return "is not an object with fields"
-    missing = [field for field in fields if field not in item]
-    if missing:
+    if missing := [field for field in fields if field not in item]:
         return f"has no {', '.join(missing)}"
     for field, types in fields.items():
         if type(item[field]) not in types:
@@ -75,73 +76,37 @@ def fault(item: object, fields: dict[str, tuple[type, ...]]) -> str | None:
     return None
 
 
-def sound_positions(items: list, fields: dict[str, tuple[type, ...]]) -> list[int]:
-    """Finds the items without :func:`fault`, fast if that is all of them.
-
-    Returns:
-        Their positions in the list.
-    """
-    missing = object()
-    if set(map(type, items)) <= {dict} and all(
-        {type(item.get(field, missing)) for item in items} <= set(types)
-        for field, types in fields.items()
-    ):
-        return list(range(len(items)))
-    return [i for i, item in enumerate(items) if fault(item, fields) is None]
-
-
-def sound_content(content: dict) -> dict:
-    """Leaves out the items that lack a field.
-
-    Args:
-        content: in COCO's form, with all of its lists.
-    """
-    return {
-        key: [content[key][i] for i in sound_positions(content[key], fields)]
-        for key, fields in FIELDS.items()
-    }
-
-
 def annotation_arrays(content: dict) -> AnnotationArrays:
-    """Reads the annotations, at most some seconds for a million.
-
-    Args:
-        content: sound, see :func:`sound_content`.
-    """
+    """Reads the annotations of content without faults, at most some seconds for a million."""
     images, annotations = content["images"], content["annotations"]
-    image_rows = {image["id"]: i for i, image in enumerate(images)}
-    category_rows = {category["id"]: i for i, category in enumerate(content["categories"])}
-    sizes = [(_number(x.get("width")), _number(x.get("height"))) for x in images]
-    sizes = np.array(sizes, dtype=float).reshape(-1, 2)
-    sizes[~(sizes > 0) | np.isinf(sizes)] = np.nan
+
+    def rows(name: str, key: str) -> np.ndarray:
+        """Positions in the list that the annotations refer to."""
+        row_of = {item["id"]: i for i, item in enumerate(content[key])}
+        return np.array([row_of.get(x[name], -1) for x in annotations], dtype=int)
+
+    sides = [_number(image.get(side)) for image in images for side in ("width", "height")]
+    sizes = np.array(sides, dtype=float).reshape(-1, 2)
     return AnnotationArrays(
         boxes=_boxes([x["bbox"] for x in annotations]),
-        image_rows=np.array([image_rows.get(x["image_id"], -1) for x in annotations], dtype=int),
-        category_rows=np.array(
-            [category_rows.get(x["category_id"], -1) for x in annotations], dtype=int
-        ),
+        image_rows=rows("image_id", "images"),
+        category_rows=rows("category_id", "categories"),
         is_crowd=np.array([bool(x.get("iscrowd")) for x in annotations], dtype=bool),
-        image_sizes=sizes,
+        image_sizes=np.where(sizes > 0, sizes, np.nan),
     )
 
 
 def _number(value: object) -> float:
-    if type(value) not in (int, float):
-        return math.nan
-    try:
-        return float(value)
-    except OverflowError:  # an integer of hundreds of digits
-        return math.inf
+    """A finite number as it is, else nan, as for an integer of hundreds of digits."""
+    is_finite = type(value) in (int, float) and abs(value) <= sys.float_info.max
+    return value if is_finite else math.nan
 
 
 def _boxes(values: list[Sequence]) -> np.ndarray:
-    types = set(map(type, chain.from_iterable(values)))
-    if set(map(len, values)) <= {4} and types <= {float, int}:
-        with contextlib.suppress(OverflowError):
-            return _as_rows(values)
-    return _as_rows([map(_number, box) if len(box) == 4 else [math.nan] * 4 for box in values])
-
-
-def _as_rows(values: list[Iterable]) -> np.ndarray:
-    flat = np.fromiter(chain.from_iterable(values), dtype=float, count=4 * len(values))
-    return flat.reshape(-1, 4)
+    if {*map(len, values)} != {4}:
+        values = [box if len(box) == 4 else [math.nan] * 4 for box in values]
+    numbers = list(chain.from_iterable(values))
+    with contextlib.suppress(OverflowError):
+        if {*map(type, numbers)} <= {int, float}:
+            return np.array(numbers, dtype=float).reshape(-1, 4)
+    return np.array(list(map(_number, numbers)), dtype=float).reshape(-1, 4)

@@ -16,8 +16,7 @@ from .annotation_arrays import (
     MIN_IMAGE_SIDE,
     AnnotationArrays,
     annotation_arrays,
-    fault,
-    sound_positions,
+    find_faults,
 )
 
 _SINGULAR = {"images": "image", "annotations": "annotation", "categories": "category"}
@@ -28,63 +27,52 @@ TOLERANCE = 1  # pixels that a box may reach out of its image
 class Problem(NamedTuple):
     """Something wrong with a data set."""
 
-    kind: str
-    """Short name of what is wrong."""
-    where: str
-    """The file and the item."""
-    message: str
-    """What is wrong, in words."""
-    fatal: bool
-    """Whether training should not start."""
-    item: tuple[str, int] | None = None
-    """List of the file and position in it, if the problem is with one item."""
-    size: tuple[int, int] | None = None
-    """True width and height of the image, if they are known to be others than in the file."""
+    kind: str  # short name of what is wrong
+    where: str  # the file and the item
+    message: str  # what is wrong, in words
+    fatal: bool  # whether training should not start
+    item: tuple[str, int] | None = None  # list and position in it, if the problem is with one item
+    size: tuple[int, int] | None = None  # true width and height, if the file has others
 
 
-def locate(json_file: str, key: str, position: int, item: object) -> str:
-    """Names an item of a list by its file, its id and, if it has one, its name."""
-    if not isinstance(item, dict) or "id" not in item:
-        return f"{json_file}: {key}[{position}]"
-    name = item.get("file_name", item.get("name"))
-    return f"{json_file}: {_SINGULAR[key]} {item['id']!r}" + (f" ({name})" if name else "")
+class Report:
+    """The problems found so far in one file.
 
-
-class _Report:
-    """The problems found so far in one file."""
+    Attributes:
+        items: of each list of the content, those that have all of their fields.
+    """
 
     def __init__(self, content: dict, json_file: str):
         self.content, self.json_file = content, str(json_file)
         self.problems: list[Problem] = []
-        # Only items that have all of their fields are looked at any further.
-        self.sound: dict[str, list[int]] = {}
-        self.items: dict[str, list[dict]] = {}
+        self.faults = {key: find_faults(content[key], fields) for key, fields in FIELDS.items()}
+        self.items, self._positions = {}, {}
+        for key, faults in self.faults.items():
+            items, rows = content[key], range(len(content[key]))
+            self._positions[key] = [i for i in rows if i not in faults] if faults else rows
+            self.items[key] = [items[i] for i in self._positions[key]] if faults else items
 
-    def add_file(self, kind: str, message: str, fatal: bool) -> None:
+    def add_file(self, kind: str, message: str, fatal: bool = False) -> None:
+        """Adds a problem of the file as a whole."""
         self.problems.append(Problem(kind, self.json_file, message, fatal))
 
-    def add(self, kind: str, key: str, row: int, message: str, fatal: bool) -> None:
-        """Adds a problem of the item in this row of the sound items."""
-        position = self.sound[key][row]
-        where = locate(self.json_file, key, position, self.items[key][row])
-        self.problems.append(Problem(kind, where, message, fatal, (key, position)))
+    def add(self, key: str, row: int, kind: str, message: str, fatal=False, size=None) -> None:
+        """Adds a problem of ``items[key][row]``."""
+        self.add_at(key, self._positions[key][row], kind, message, fatal, size)
 
-    def add_unsound(self) -> None:
-        for key, fields in FIELDS.items():
-            items = self.content[key]
-            self.sound[key] = sound_positions(items, fields)
-            self.items[key] = [items[i] for i in self.sound[key]]
-            for i in sorted(set(range(len(items))) - set(self.sound[key])):
-                where = locate(self.json_file, key, i, items[i])
-                message = f"{_shorten(items[i])} in {key!r} {fault(items[i], fields)}"
-                self.problems.append(
-                    Problem(f"bad-{_SINGULAR[key]}", where, message, True, (key, i))
-                )
+    def add_at(self, key: str, position: int, kind: str, message: str, fatal, size=None) -> None:
+        """Adds a problem of any item by its position in the file."""
+        item, where = self.content[key][position], f"{self.json_file}: {key}[{position}]"
+        if isinstance(item, dict) and "id" in item:
+            name = item.get("file_name", item.get("name"))
+            where = f"{self.json_file}: {_SINGULAR[key]} {item['id']!r}" + f" ({name})" * bool(name)
+        self.problems.append(Problem(kind, where, message, fatal, (key, position), size))
 
 
-def has_lists(content: object) -> bool:
-    """Returns whether content has the lists of COCO's form, whatever is in them."""
-    return isinstance(content, dict) and all(isinstance(content.get(key), list) for key in FIELDS)
+def missing_lists(content: object) -> list[str]:
+    """Names the lists of COCO's form that content does not have."""
+    lists = content if isinstance(content, dict) else {}
+    return [key for key in FIELDS if not isinstance(lists.get(key), list)]
 
 
 def _shorten(item: object) -> str:
@@ -96,27 +84,30 @@ def check_annotations(content: dict, json_file: str, training: bool = True) -> l
     """Checks everything that needs no image, at most some seconds for a million annotations.
 
     Args:
-        content: of the file.
-        json_file: to be named.
+        content: of the file, whatever it is.
+        json_file: its name.
         training: whether it is a problem if no image has a box.
     """
-    report = _Report(content, json_file)
-    if not has_lists(content):
-        found = content if isinstance(content, dict) else {}
-        missing = [repr(key) for key in FIELDS if not isinstance(found.get(key), list)]
-        report.add_file(
-            "missing-list", f"is not in COCO's form: it has no list {', '.join(missing)}", True
-        )
-        return report.problems
+    if missing := missing_lists(content):
+        message = f"is not in COCO's form: it has no list {', '.join(map(repr, missing))}"
+        return [Problem("missing-list", str(json_file), message, True)]
+    report = Report(content, json_file)
     for key in ("images", "categories"):
         if not content[key]:
             report.add_file("empty-list", f"{key!r} is empty", True)
-    report.add_unsound()
+    for key, faults in report.faults.items():
+        for i, fault in faults.items():
+            message = f"{_shorten(content[key][i])} in {key!r} {fault}"
+            report.add_at(key, i, f"bad-{_SINGULAR[key]}", message, True)
+    arrays = annotation_arrays(report.items)
     _check_ids(report)
     _check_fields(report)
-    arrays = annotation_arrays(report.items)
-    _check_sizes(report, arrays)
-    _check_references(report, arrays)
+    _check_sizes(report, arrays.image_sizes)
+    for name, rows in (("image", arrays.image_rows), ("category", arrays.category_rows)):
+        for row in np.flatnonzero(rows < 0):
+            id_ = report.items["annotations"][row][f"{name}_id"]
+            message = f"no {name} has its {name}_id {id_!r}"
+            report.add("annotations", row, f"unknown-{name}", message, True)
     _check_boxes(report, arrays)
     _check_duplicate_boxes(report, arrays)
     if training and not arrays.trainable().any():
@@ -126,72 +117,57 @@ def check_annotations(content: dict, json_file: str, training: bool = True) -> l
 
 def _repeated(values: Iterable) -> list[int]:
     """Positions of the values that were there before."""
-    values = list(values)
+    values, seen = list(values), set()
     if len(set(values)) == len(values):
-        return []
-    seen = set()
+        return []  # fast, as nearly always
     return [i for i, value in enumerate(values) if value in seen or seen.add(value)]
 
 
-def _check_ids(report: _Report) -> None:
+def _check_ids(report: Report) -> None:
     for key, name in _SINGULAR.items():
         ids = [item["id"] for item in report.items[key]]
         for row in _repeated(ids):
-            report.add(f"duplicate-{name}-id", key, row, f"another {name} has this id", True)
+            report.add(key, row, f"duplicate-{name}-id", f"another {name} has this id", True)
         if key != "annotations" and len({isinstance(id_, str) for id_ in ids}) > 1:
             report.add_file("mixed-ids", f"ids in {key!r} are partly text, partly numbers", True)
-    for row in _repeated(category["name"] for category in report.items["categories"]):
-        message = f"another category has the name {report.items['categories'][row]['name']!r}"
-        report.add("duplicate-name", "categories", row, message, False)
+    names = [category["name"] for category in report.items["categories"]]
+    for row in _repeated(names):
+        text = f"another category has the name {names[row]!r}"
+        report.add("categories", row, "duplicate-name", text)
     for row in _repeated(image["file_name"] for image in report.items["images"]):
-        report.add("duplicate-file", "images", row, "another image has this file name", False)
+        report.add("images", row, "duplicate-file", "another image has this file name")
 
 
-def _check_fields(report: _Report) -> None:
+def _check_fields(report: Report) -> None:
     annotations = report.items["annotations"]
-    for row in (i for i, x in enumerate(annotations) if x.get("ignore")):
-        message = "has 'ignore', which Detectron2 refuses; it has 'iscrowd' for that"
-        report.add("ignore", "annotations", row, message, True)
-    # pycocotools takes an object of id 0 for missed.
-    ids = [x["id"] for x in annotations]
-    plain = {*map(type, ids)} <= {int} and min(ids, default=1) > 0
-    for row in () if plain else (i for i, id_ in enumerate(ids) if not _is_counted(id_)):
-        message = "evaluation goes wrong with ids other than whole numbers above 0"
-        report.add("evaluation-id", "annotations", row, message, False)
+    for row, annotation in enumerate(annotations):
+        id_ = annotation["id"]
+        if annotation.get("ignore"):
+            message = "has 'ignore', which Detectron2 refuses; it has 'iscrowd' for that"
+            report.add("annotations", row, "ignore", message, True)
+        if isinstance(id_, str) or id_ <= 0 or id_ % 1:  # pycocotools takes id 0 for missed
+            message = "evaluation goes wrong with ids other than whole numbers above 0"
+            report.add("annotations", row, "evaluation-id", message)
     for field in ("area", "iscrowd"):
-        rows = [i for i, x in enumerate(annotations) if field not in x]
-        if rows:
-            first = annotations[rows[0]]["id"]
-            message = f"{len(rows)} annotations have no {field}, which evaluation needs: {first!r}"
-            report.add_file(f"no-{field}", message + " and on" * (len(rows) > 1), False)
+        ids = [x["id"] for x in annotations if field not in x]
+        if ids:
+            message = f"{len(ids)} annotations have no {field}, which evaluation needs: {ids[0]!r}"
+            report.add_file(f"no-{field}", message + " and on" * (len(ids) > 1))
 
 
-def _is_counted(id_: int | float | str) -> bool:
-    return not isinstance(id_, str) and id_ > 0 and id_ % 1 == 0
-
-
-def _check_sizes(report: _Report, arrays: AnnotationArrays) -> None:
-    sizes = arrays.image_sizes
+def _check_sizes(report: Report, sizes: np.ndarray) -> None:
     for row in np.flatnonzero(np.isnan(sizes).any(axis=1)):
-        image = report.items["images"][row]
         sides = [x for x, y in zip(("width", "height"), sizes[row], strict=True) if np.isnan(y)]
-        message = f"{_shorten(image)} in 'images' has no {' and '.join(sides)} above 0"
-        report.add("no-size", "images", row, message, True)
+        image = _shorten(report.items["images"][row])
+        message = f"{image} in 'images' has no {' and '.join(sides)} above 0"
+        report.add("images", row, "no-size", message, True)
     for row in np.flatnonzero((sizes < MIN_IMAGE_SIDE).any(axis=1)):
         size = f"{sizes[row, 0]:g} x {sizes[row, 1]:g} pixels"
         message = f"{size}, a side under {MIN_IMAGE_SIDE}: left out of training"
-        report.add("small-image", "images", row, message, False)
+        report.add("images", row, "small-image", message)
 
 
-def _check_references(report: _Report, arrays: AnnotationArrays) -> None:
-    for name, rows in (("image", arrays.image_rows), ("category", arrays.category_rows)):
-        for row in np.flatnonzero(rows < 0):
-            id_ = report.items["annotations"][row][f"{name}_id"]
-            message = f"no {name} has its {name}_id {id_!r}"
-            report.add(f"unknown-{name}", "annotations", row, message, True)
-
-
-def _check_boxes(report: _Report, arrays: AnnotationArrays) -> None:
+def _check_boxes(report: Report, arrays: AnnotationArrays) -> None:
     boxes, sizes = arrays.boxes, arrays.box_image_sizes()
     finite = np.isfinite(boxes).all(axis=1)
     start, sides = boxes[:, :2], boxes[:, 2:]
@@ -202,27 +178,26 @@ def _check_boxes(report: _Report, arrays: AnnotationArrays) -> None:
         small = rest & (sides < MIN_BOX_SIDE).any(axis=1)
         outside = rest & ((start >= sizes) | (start + sides <= 0)).any(axis=1)
         partly = rest & ~outside & (out > TOLERANCE)
-    dropped = "left out of training"
     kinds = (
-        ("bad-box", ~finite, "is not four finite numbers", True),
-        ("empty-box", empty, f"has no width or no height: {dropped}", False),
-        ("tiny-box", small, f"has a side under {MIN_BOX_SIDE} pixel: {dropped}", False),
-        ("outside-box", outside, f"is outside of its image: {dropped}", False),
-        ("partly-outside-box", partly, "reaches {out:.4g} pixels out of its image", False),
+        ("bad-box", ~finite, "is not four finite numbers"),
+        ("empty-box", empty, "has no width or no height: left out of training"),
+        ("tiny-box", small, f"has a side under {MIN_BOX_SIDE} pixel: left out of training"),
+        ("outside-box", outside, "is outside of its image: left out of training"),
+        ("partly-outside-box", partly, "reaches {out:.4g} pixels out of its image"),
     )
-    for kind, rows, text, fatal in kinds:
+    for kind, rows, text in kinds:
         for row in np.flatnonzero(rows):
             box = reprlib.repr(list(report.items["annotations"][row]["bbox"]))
-            text_of_row = text.format(out=out[row])
-            report.add(kind, "annotations", row, f"box {box} {text_of_row}", fatal)
+            message = f"box {box} {text.format(out=out[row])}"
+            report.add("annotations", row, kind, message, kind == "bad-box")
 
 
-def _check_duplicate_boxes(report: _Report, arrays: AnnotationArrays) -> None:
+def _check_duplicate_boxes(report: Report, arrays: AnnotationArrays) -> None:
     keys = np.column_stack([arrays.image_rows, arrays.category_rows, arrays.boxes])
     keys[(arrays.image_rows < 0) | (arrays.category_rows < 0)] = np.nan  # equal to nothing
     # Sorting by all columns is slow, so that first come those whose weighted sums are equal.
     with np.errstate(invalid="ignore", over="ignore"):
-        sums = sum(column * weight for column, weight in zip(keys.T, _WEIGHTS, strict=True))
+        sums = (keys * _WEIGHTS).sum(axis=1)
     order = np.argsort(sums)
     equal = np.flatnonzero(sums[order[1:]] == sums[order[:-1]])
     candidates = np.union1d(order[equal], order[equal + 1])
@@ -231,4 +206,4 @@ def _check_duplicate_boxes(report: _Report, arrays: AnnotationArrays) -> None:
     for row, repeated in sorted(zip(order[1:][same], order[:-1][same], strict=True)):
         original = report.items["annotations"][repeated]["id"]
         message = f"annotation {original!r} has the same image, category and box"
-        report.add("duplicate-box", "annotations", row, message, False)
+        report.add("annotations", row, "duplicate-box", message)

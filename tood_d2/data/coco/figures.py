@@ -3,6 +3,7 @@
 N images, A annotations, K categories. Boxes are XYWH in pixels of their image.
 """
 
+import math
 import os
 from collections.abc import Sequence
 
@@ -35,8 +36,8 @@ def draw_dataset(
     Args:
         content: sound, see :func:`.read_sound_coco`.
         image_root: folder of the images.
-        num_images: images to draw; all of them if there are fewer.
-        seed: of the choice of images.
+        num_images: at most this many are drawn.
+        seed: of their choice.
 
     Raises:
         OSError: if an image cannot be read.
@@ -45,7 +46,7 @@ def draw_dataset(
     names = [x["name"].replace("$", r"\$") for x in content["categories"]]  # else a formula
     rng = np.random.default_rng(seed)
     chosen = np.sort(rng.choice(len(images), min(num_images, len(images)), replace=False))
-    num_rows = -(-len(chosen) // COLUMNS)
+    num_rows = math.ceil(len(chosen) / COLUMNS)
     width, height = CELL_INCHES
     figure = Figure(figsize=(COLUMNS * width, (num_rows + 1) * height), layout="constrained")
     top, bottom = figure.subfigures(2, height_ratios=(num_rows, 1))
@@ -87,10 +88,9 @@ def _draw_histograms(axes: Sequence[Axes], arrays: AnnotationArrays, names: list
     numbers = np.bincount(arrays.image_rows, minlength=len(arrays.image_sizes))
     sides = arrays.boxes[:, 2:]
     width, height = sides[(sides > 0).all(axis=1)].T
-    _draw_log_histogram(axes[0], np.sqrt(width * height))
-    axes[0].set(xlabel="size (square root of the area, pixels)", ylabel="boxes")
-    _draw_log_histogram(axes[1], width / height)
-    axes[1].set(xlabel="width / height", ylabel="boxes")
+    size = np.sqrt(width * height)
+    _draw_log_histogram(axes[0], size, "size (square root of the area, pixels)")
+    _draw_log_histogram(axes[1], width / height, "width / height")
     most = numbers.max()
     axes[2].hist(numbers, bins=np.arange(-0.5, most + 1) if most < BINS else BINS)
     axes[2].set(xlabel="boxes per image", ylabel="images")
@@ -103,11 +103,10 @@ def _draw_histograms(axes: Sequence[Axes], arrays: AnnotationArrays, names: list
     axes[3].set(xlabel="boxes" + f" ({rest} rarer classes not shown)" * (rest > 0))
 
 
-def _draw_log_histogram(ax: Axes, values: np.ndarray) -> None:
-    ax.set_xscale("log")
+def _draw_log_histogram(ax: Axes, values: np.ndarray, label: str) -> None:
+    ax.set(xscale="log", xlabel=label, ylabel="boxes")
     ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     ax.xaxis.set_major_formatter("{x:g}")
     ax.xaxis.set_minor_formatter(NullFormatter())
     if len(values):
-        low, high = values.min(), values.max()
-        ax.hist(values, bins=np.geomspace(low / 1.1, high * 1.1, BINS + 1))
+        ax.hist(values, np.geomspace(values.min() / 1.1, values.max() * 1.1, BINS + 1))

@@ -24,17 +24,16 @@ def fix(content: dict, problems: Sequence[Problem], json_file: str) -> tuple[dic
     Args:
         content: of the file; not changed.
         problems: of :func:`.check_images`. Those that need no image are looked for here.
-        json_file: to be named.
+        json_file: its name.
 
     Returns:
         The content without these problems, and a line on each change.
     """
     content, changes = _solve(content, problems)
+    new_changes = None
     # One change can make others necessary: boxes whose image is dropped, or smaller than said.
-    while True:
+    while new_changes != []:
         content, new_changes = _solve(content, check_annotations(content, json_file))
-        if not new_changes:
-            break
         changes += new_changes
     content, new_changes = _complete(content, json_file)
     return content, changes + new_changes
@@ -42,48 +41,46 @@ def fix(content: dict, problems: Sequence[Problem], json_file: str) -> tuple[dic
 
 def _solve(content: dict, problems: Sequence[Problem]) -> tuple[dict, list[str]]:
     """Solves the problems that concern one item each."""
-    images, annotations = list(content["images"]), list(content["annotations"])
-    dropped, changes = {}, []
+    lists = {key: list(content[key]) for key in ("images", "annotations")}
+    dropped = {}
     for problem in problems:
-        if problem.kind in _DROPPED and problem.item not in dropped:
-            dropped[problem.item] = problem
-            changes.append(f"{problem.where}: dropped: {problem.message}")
+        if problem.kind in _DROPPED:
+            dropped.setdefault(problem.item, f"{problem.where}: dropped: {problem.message}")
+    changes = list(dropped.values())
 
-    sizes = {x["id"]: (x.get("width"), x.get("height")) for x in images if _has_id(x)}
-    last_id = max((x["id"] for x in annotations if _has_id(x) and type(x["id"]) is int), default=0)
+    sizes = {x["id"]: (x.get("width"), x.get("height")) for x in lists["images"] if _has_id(x)}
+    ids = [x["id"] for x in lists["annotations"] if _has_id(x)]
+    last_id = max((id_ for id_ in ids if type(id_) is int), default=0)
     for problem in problems:
         if problem.item is None or problem.item in dropped:
             continue
         key, position = problem.item
-        items = images if key == "images" else annotations
         if problem.kind in _NEW_IDS:
             last_id = max(last_id, 0) + 1
             change = {"id": last_id}
         elif problem.kind == "wrong-size":
             change = dict(zip(("width", "height"), problem.size, strict=True))
         elif problem.kind == "partly-outside-box":
-            change = _clip(items[position], *sizes[items[position]["image_id"]])
+            annotation = content[key][position]
+            change = _clip(annotation, *sizes[annotation["image_id"]])
         elif problem.kind == "ignore":
             change = {"ignore": 0, "iscrowd": 1}
         else:
             continue
-        items[position] = items[position] | change
-        changes.append(_describe(problem.where, change, problem.message))
+        lists[key][position] = lists[key][position] | change
+        changes.append(f"{problem.where}: {_describe(change)}: {problem.message}")
 
-    content = {
-        **content,
-        "images": [x for i, x in enumerate(images) if ("images", i) not in dropped],
-        "annotations": [x for i, x in enumerate(annotations) if ("annotations", i) not in dropped],
-    }
-    return content, changes
+    for key, items in lists.items():
+        lists[key] = [x for i, x in enumerate(items) if (key, i) not in dropped]
+    return content | lists, changes
 
 
 def _has_id(item: object) -> bool:
     return isinstance(item, dict) and type(item.get("id")) in (int, float, str)
 
 
-def _describe(where: str, change: dict, reason: str) -> str:
-    return f"{where}: now {', '.join(f'{k} {v!r}' for k, v in change.items())}: {reason}"
+def _describe(change: dict) -> str:
+    return "now " + ", ".join(f"{key} {value!r}" for key, value in change.items())
 
 
 def _clip(annotation: dict, width: float, height: float) -> dict:
@@ -100,10 +97,9 @@ def _complete(content: dict, json_file: str) -> tuple[dict, list[str]]:
     annotations, changes = [], []
     for annotation in content["annotations"]:
         width, height = annotation["bbox"][2:]
-        fields = {"area": width * height, "iscrowd": 0}
-        change = {key: value for key, value in fields.items() if key not in annotation}
-        annotations.append(annotation | change)
-        if change:
-            where = f"{json_file}: annotation {annotation['id']!r}"
-            changes.append(_describe(where, change, "evaluation needs it"))
-    return {**content, "annotations": annotations}, changes
+        completed = {"area": width * height, "iscrowd": 0} | annotation
+        annotations.append(completed)
+        if change := {k: v for k, v in completed.items() if k not in annotation}:
+            reason = f"{_describe(change)}: evaluation needs it"
+            changes.append(f"{json_file}: annotation {annotation['id']!r}: {reason}")
+    return content | {"annotations": annotations}, changes

@@ -40,10 +40,9 @@ def _parse(path: str, mtime_ns: int, num_bytes: int) -> dict:
 
 
 def read_sound_coco(json_file: str, image_root: str | None = None) -> dict:
-    """Reads a JSON file that can be trained on, with :func:`read_coco`.
+    """Reads a JSON file that can be trained on, with :func:`read_coco`; logs lesser problems.
 
-    Lesser problems are logged. Whether there is a box to train on is left to
-    :func:`.get_training_dicts`, as test data need none.
+    Whether there is a box to train on is left to :func:`.get_training_dicts`.
 
     Args:
         json_file: to read.
@@ -59,12 +58,10 @@ def read_sound_coco(json_file: str, image_root: str | None = None) -> dict:
             f"{image_root}: no such folder, it should hold {json_file}'s images"
         )
     problems = check_annotations(content, json_file, training=False)
-    fatal = [f"{x.where}: {x.message}" for x in problems if x.fatal]
-    if fatal:
+    if fatal := [f"{x.where}: {x.message}" for x in problems if x.fatal]:
         rest = f"; and {len(fatal) - MAX_NAMED} more" if len(fatal) > MAX_NAMED else ""
         raise ValueError("; ".join(fatal[:MAX_NAMED]) + rest + f" ({_HINT})")
-    if problems:
-        kinds = Counter(x.kind for x in problems)
+    if kinds := Counter(x.kind for x in problems):
         counts = ", ".join(f"{kind} ({number})" for kind, number in kinds.items())
         logger.warning(f"{json_file} has problems: {counts}; {_HINT}")
     for image in content["images"] if image_root is not None else ():

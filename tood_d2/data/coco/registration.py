@@ -13,8 +13,7 @@ from .reading import read_sound_coco
 def register_coco_json(json_file: str, image_root: str) -> Metadata:
     """Registers a data set under the path of its JSON file, checked and loaded at once.
 
-    Unlike ``detectron2.data.datasets.register_coco_instances`` this makes the classes
-    known before training starts. Registering the same file again has no effect. Of several
+    So classes are known before training. Registering the same file again has no effect. Of several
     processes, one on each machine looks for the images.
 
     Args:
@@ -44,13 +43,7 @@ def register_coco_json(json_file: str, image_root: str) -> Metadata:
 
 
 def _dataset_dicts(content: dict, image_root: str, labels: dict) -> list[dict]:
-    """Detectron2's dataset dicts, as its ``load_coco_json`` makes them, but without keypoints.
-
-    Args:
-        content: sound, see :func:`.read_sound_coco`.
-        image_root: folder of the images.
-        labels: of the classes by their category ids.
-    """
+    """Detectron2's dataset dicts, as its ``load_coco_json`` makes them, but without keypoints."""
     records = {
         image["id"]: {
             "file_name": os.path.join(image_root, image["file_name"]),

@@ -9,8 +9,7 @@ from collections.abc import Sequence
 def split_images(content: dict, fractions: Sequence[float], seed: int = 0) -> list[dict]:
     """Deals out the images at random, each with its annotations.
 
-    Every image is in one part. Images and annotations stay in their order, and each part has all
-    categories.
+    Images and annotations stay in their order, and each part has all categories.
 
     Args:
         content: sound, see :func:`.read_sound_coco`; not changed.
@@ -25,16 +24,15 @@ def split_images(content: dict, fractions: Sequence[float], seed: int = 0) -> li
     ids = [image["id"] for image in content["images"]]
     ends = [round(len(ids) * x) for x in itertools.accumulate(fractions)]
     parts_of_rows = [sum(row >= end for end in ends[:-1]) for row in range(len(ids))]
+    if {*parts_of_rows} != {*range(len(fractions))}:
+        raise ValueError(f"{len(ids)} images are too few for fractions of {list(fractions)}")
     random.Random(seed).shuffle(parts_of_rows)
     part_of = dict(zip(ids, parts_of_rows, strict=True))
-    parts = [
-        {
-            **content,
+    return [
+        content
+        | {
             "images": [x for x in content["images"] if part_of[x["id"]] == part],
             "annotations": [x for x in content["annotations"] if part_of[x["image_id"]] == part],
         }
         for part in range(len(fractions))
     ]
-    if not all(part["images"] for part in parts):
-        raise ValueError(f"{len(ids)} images are too few for fractions of {list(fractions)}")
-    return parts

@@ -4,11 +4,12 @@ COCO's boxes are (x, y, width, height) in pixels; (0, 0) is the image's top left
 """
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from PIL import Image
+from tqdm import tqdm
 
 from ..coco.image_checking import oriented_size
 
@@ -18,20 +19,16 @@ IMAGE_SUFFIXES = {".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
 class Conversion(NamedTuple):
     """A data set in COCO's form."""
 
-    image_root: Path
-    """Folder that the images' file names are relative to."""
-    splits: dict[str, dict]
-    """Content of a JSON file for each split, by its name."""
+    image_root: Path  # folder that the images' file names are relative to
+    splits: dict[str, dict]  # content of a JSON file for each split, by its name
 
 
 class LabelledImage(NamedTuple):
     """An image with its objects."""
 
     path: Path
-    size: tuple[int, int]
-    """Width and height in pixels, as Detectron2 reads the image."""
-    objects: list[tuple[str, list[float]]]
-    """Class name and box (x, y, width, height) of each object."""
+    size: tuple[int, int]  # width and height in pixels, as Detectron2 reads the image
+    objects: list[tuple[str, list[float]]]  # class name and box (x, y, width, height) of each
 
 
 def read_size(path: Path) -> tuple[int, int]:
@@ -59,8 +56,8 @@ def find_images(folder: Path) -> list[Path]:
     )
 
 
-def read_lines(path: Path) -> dict[int, str]:
-    """Reads the lines of a text file that are not blank, by their number from 1 on.
+def read_lines(path: Path) -> dict[str, str]:
+    """Reads the lines of a text file that are not blank, by their place, such as "a.txt, line 1".
 
     Raises:
         ValueError: if it is no text.
@@ -69,42 +66,56 @@ def read_lines(path: Path) -> dict[int, str]:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except UnicodeDecodeError as error:
         raise ValueError(f"{path} is not a text file: {error}") from error
-    return {number: line.strip() for number, line in enumerate(lines, start=1) if line.strip()}
+    return {f"{path}, line {i}": line.strip() for i, line in enumerate(lines, 1) if line.strip()}
 
 
-def to_coco(
-    images: Iterable[LabelledImage], class_names: Sequence[str], image_root: str | os.PathLike
-) -> dict:
-    """Builds the content of a JSON file.
+def convert_images(
+    splits: dict[str, Iterable[Hashable]],
+    read: Callable[[Hashable], LabelledImage],
+    image_root: Path,
+    class_names: Sequence[str] | None = None,
+) -> Conversion:
+    """Reads the images, each once, and builds the content of a JSON file for each split.
 
     Args:
-        images: of one split.
-        class_names: of all splits; the first gets the category id 1.
+        splits: what ``read`` takes for the images of each split.
+        read: reads an image.
         image_root: folder that all images are in.
+        class_names: the first gets the category id 1; by default those of the objects, sorted.
     """
-    category_ids = {name: i for i, name in enumerate(class_names, start=1)}
-    content = {
-        "info": {},
-        "licenses": [],
-        "images": [],
-        "annotations": [],
-        "categories": [{"id": id_, "name": name} for name, id_ in category_ids.items()],
+    keys = dict.fromkeys(key for keys in splits.values() for key in keys)
+    images = {key: read(key) for key in tqdm(keys, unit="img", disable=None)}
+    if class_names is None:
+        class_names = sorted({name for image in images.values() for name, _ in image.objects})
+    contents = {
+        split: _to_coco([images[key] for key in keys], class_names, image_root)
+        for split, keys in splits.items()
     }
-    for image_id, image in enumerate(images, start=1):
-        width, height = image.size
-        file_name = Path(os.path.relpath(image.path, image_root)).as_posix()
-        content["images"].append(
+    return Conversion(image_root, contents)
+
+
+def _to_coco(images: list[LabelledImage], class_names: Sequence[str], image_root: Path) -> dict:
+    category_ids = {name: i for i, name in enumerate(class_names, start=1)}
+    image_items, annotations = [], []
+    for image_id, (path, (width, height), objects) in enumerate(images, start=1):
+        file_name = Path(os.path.relpath(path, image_root)).as_posix()
+        image_items.append(
             {"id": image_id, "file_name": file_name, "width": width, "height": height}
         )
-        for name, box in image.objects:
-            content["annotations"].append(
-                {
-                    "id": len(content["annotations"]) + 1,
-                    "image_id": image_id,
-                    "category_id": category_ids[name],
-                    "bbox": box,
-                    "area": box[2] * box[3],
-                    "iscrowd": 0,
-                }
-            )
-    return content
+        for name, box in objects:
+            annotation = {
+                "id": len(annotations) + 1,
+                "image_id": image_id,
+                "category_id": category_ids[name],
+                "bbox": box,
+                "area": box[2] * box[3],
+                "iscrowd": 0,
+            }
+            annotations.append(annotation)
+    return {
+        "info": {},
+        "licenses": [],
+        "images": image_items,
+        "annotations": annotations,
+        "categories": [{"id": id_, "name": name} for name, id_ in category_ids.items()],
+    }

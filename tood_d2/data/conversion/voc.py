@@ -1,20 +1,19 @@
 """Data sets in Pascal VOC's form."""
 
+import contextlib
 import math
 import re
 from pathlib import Path
 from xml.etree import ElementTree
 
-from tqdm import tqdm
-
 from .labelled_images import (
     IMAGE_SUFFIXES,
     Conversion,
     LabelledImage,
+    convert_images,
     find_images,
     read_lines,
     read_size,
-    to_coco,
 )
 
 _CLASS_FILE_LINE = re.compile(r"\S+\s+(-1|0|1)")
@@ -30,7 +29,6 @@ def convert_voc(
     has no objects. Classes are sorted by name.
 
     Args:
-        root: the folder.
         one_based: whether boxes are VOC's pixel indices, which count from 1 and include the last
             pixel. Many exports count from 0 and exclude the last one.
         keep_difficult: whether to keep objects marked as difficult.
@@ -53,17 +51,16 @@ def convert_voc(
     where = {stem: place for places in splits.values() for stem, place in places.items()}
     if not where:
         raise ValueError(f"{root} has no images")
-    labelled = {
-        stem: _read_voc_image(root, stem, images, where[stem], one_based, keep_difficult)
-        for stem in tqdm(where, unit="img", disable=None)
-    }
-    names = sorted({name for image in labelled.values() for name, _ in image.objects})
-    image_root = root / "JPEGImages"
-    contents = {
-        split: to_coco([labelled[stem] for stem in stems], names, image_root)
-        for split, stems in splits.items()
-    }
-    return Conversion(image_root, contents)
+
+    def read(stem: str) -> LabelledImage:
+        xml_file = root / "Annotations" / f"{stem}.xml"
+        candidates = images.get(stem, [])
+        if xml_file.is_file():
+            return _read_xml(xml_file, candidates, one_based, keep_difficult)
+        path = _choose_image(candidates, "", f"{where[stem]}: {stem!r}")
+        return LabelledImage(path, read_size(path), [])
+
+    return convert_images(splits, read, root / "JPEGImages")
 
 
 def _voc_splits(folder: Path) -> dict[str, dict[str, str]]:
@@ -71,14 +68,14 @@ def _voc_splits(folder: Path) -> dict[str, dict[str, str]]:
     splits = {}
     for path in sorted(folder.glob("*.txt")):
         lines = read_lines(path)
-        if not lines or all(_CLASS_FILE_LINE.fullmatch(line) for line in lines.values()):
-            continue
-        splits[path.stem] = {}
-        for number, line in lines.items():
-            name = Path(line)  # some tools write file names
-            stem = name.stem if name.suffix.lower() in IMAGE_SUFFIXES else line
-            splits[path.stem][stem] = f"{path}, line {number}"
+        if not all(_CLASS_FILE_LINE.fullmatch(line) for line in lines.values()):
+            splits[path.stem] = {_stem(line): place for place, line in lines.items()}
     return splits
+
+
+def _stem(line: str) -> str:
+    name = Path(line)  # some tools write file names
+    return name.stem if name.suffix.lower() in IMAGE_SUFFIXES else line
 
 
 class _NoDoctype(ElementTree.TreeBuilder):
@@ -88,37 +85,24 @@ class _NoDoctype(ElementTree.TreeBuilder):
         raise ValueError("it has a DOCTYPE, which annotations have no use for: remove it")
 
 
-def _read_voc_image(
-    root: Path,
-    stem: str,
-    images: dict[str, list[Path]],
-    where: str,
-    one_based: bool,
-    keep_difficult: bool,
+def _read_xml(
+    xml_file: Path, candidates: list[Path], one_based: bool, keep_difficult: bool
 ) -> LabelledImage:
-    xml_file = root / "Annotations" / f"{stem}.xml"
-    if not xml_file.is_file():
-        path = _choose_image(images.get(stem, []), "", f"{where}: {stem!r}")
-        return LabelledImage(path, read_size(path), [])
     try:
-        tree = ElementTree.parse(xml_file, ElementTree.XMLParser(target=_NoDoctype()))
+        tree = ElementTree.parse(xml_file, ElementTree.XMLParser(target=_NoDoctype())).getroot()
     except (ElementTree.ParseError, LookupError, ValueError) as error:
         raise ValueError(f"{xml_file} cannot be read as XML: {error}") from error
-    name = (tree.findtext("filename") or "").strip()
-    path = _choose_image(images.get(stem, []), name, str(xml_file))
-    size = [
-        _voc_number(tree.getroot(), f"size/{side}", xml_file, 0) for side in ("width", "height")
-    ]
+    path = _choose_image(candidates, tree.findtext("filename", "").strip(), str(xml_file))
+    size = [int(_voc_number(tree, f"size/{side}", xml_file, "0")) for side in ("width", "height")]
     objects = []
     for number, item in enumerate(tree.findall("object"), start=1):
         where = f"{xml_file}, object {number}"
-        class_name = (item.findtext("name") or "").strip()
+        class_name = item.findtext("name", "").strip()
         if not class_name:
             raise ValueError(f"{where} has no <name>")
-        if keep_difficult or not _voc_number(item, "difficult", where, 0):
+        if keep_difficult or not _voc_number(item, "difficult", where, "0"):
             objects.append((class_name, _voc_box(item, where, one_based)))
-    size = (int(size[0]), int(size[1])) if min(size) > 0 else read_size(path)
-    return LabelledImage(path, size, objects)
+    return LabelledImage(path, tuple(size) if min(size) > 0 else read_size(path), objects)
 
 
 def _choose_image(candidates: list[Path], name: str, where: str) -> Path:
@@ -130,19 +114,12 @@ def _choose_image(candidates: list[Path], name: str, where: str) -> Path:
     return (named or candidates)[0]
 
 
-def _voc_number(
-    item: ElementTree.Element, tag: str, where: str | Path, default: float | None = None
-) -> float:
-    text = (item.findtext(tag) or "").strip()
-    if not text and default is not None:
-        return default
-    try:
-        number = float(text)
-    except ValueError:
-        number = math.nan
-    if not math.isfinite(number):
-        raise ValueError(f"{where}: <{tag}> should be a number, is {text!r}")
-    return number
+def _voc_number(item: ElementTree.Element, tag: str, where: str | Path, default: str = "") -> float:
+    text = item.findtext(tag, "").strip() or default
+    with contextlib.suppress(ValueError):
+        if math.isfinite(number := float(text)):
+            return number
+    raise ValueError(f"{where}: <{tag}> should be a number, is {text!r}")
 
 
 def _voc_box(item: ElementTree.Element, where: str, one_based: bool) -> list[float]:

@@ -2,18 +2,18 @@
 
 import logging
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import yaml
-from tqdm import tqdm
 
 from .labelled_images import (
     Conversion,
     LabelledImage,
+    convert_images,
     find_images,
     read_lines,
     read_size,
-    to_coco,
 )
 
 _SPLITS = ("train", "val", "test")
@@ -35,9 +35,6 @@ def convert_yolo(data_yaml: str | Path) -> Conversion:
     if the file has ``kpt_shape``. An image without labels has no objects. Category ids are the
     classes' numbers + 1. Without its folders ``val`` or ``test`` is left out, with a warning.
 
-    Args:
-        data_yaml: the file.
-
     Raises:
         FileNotFoundError: if the file, a folder or an image is missing.
         ValueError: if there is no image or a file is malformed.
@@ -48,32 +45,22 @@ def convert_yolo(data_yaml: str | Path) -> Conversion:
     config = _read_yaml(data_yaml)
     names = _class_names(config, data_yaml)
     splits = _find_splits(config, data_yaml)
-    paths = list(dict.fromkeys(path for images in splits.values() for path in images))
+    paths = [path for images in splits.values() for path in images]
     if not paths:
         raise ValueError(f"{data_yaml}: none of {', '.join(_SPLITS)} has an image")
-    labelled = {
-        path: _read_image(path, names, "kpt_shape" in config)
-        for path in tqdm(paths, unit="img", disable=None)
-    }
     image_root = Path(os.path.commonpath([path.parent for path in paths]))
-    contents = {
-        split: to_coco([labelled[path] for path in images], names, image_root)
-        for split, images in splits.items()
-    }
-    return Conversion(image_root, contents)
+    return convert_images(
+        splits, lambda path: _read_image(path, names, "kpt_shape" in config), image_root, names
+    )
 
 
 def _read_yaml(data_yaml: Path) -> dict:
     """Reads a file's mapping; all of its values are text, so that a class can be called "no"."""
-    with data_yaml.open("rb") as file:
-        data = file.read(_MAX_BYTES + 1)
-    if len(data) > _MAX_BYTES:
+    if data_yaml.stat().st_size > _MAX_BYTES:
         raise ValueError(f"{data_yaml} has more than {_MAX_BYTES} bytes: is it a data.yaml?")
     try:
-        config = yaml.load(data, yaml.BaseLoader)
-    except yaml.MarkedYAMLError as error:
-        line = error.problem_mark.line + 1
-        raise ValueError(f"{data_yaml}, line {line}: not YAML, {error.problem}") from error
+        with data_yaml.open("rb") as file:  # whose name and line YAML's errors tell
+            config = yaml.load(file, yaml.BaseLoader)
     except (RecursionError, yaml.YAMLError) as error:
         raise ValueError(f"{data_yaml} is not YAML: {error}") from error
     if not isinstance(config, dict):
@@ -125,10 +112,13 @@ def _resolve(entry: str, root: Path) -> Path:
 
 
 def _list_images(place: Path, root: Path, where: str) -> list[Path]:
-    if place.is_file() and place.suffix == ".txt":
-        images = _listed_images(place, root)
-    elif place.is_dir():
+    if place.is_dir():
         images = find_images(place)
+    elif place.is_file() and place.suffix == ".txt":
+        images = [
+            _find_listed(line, (place.parent, root), line_place)
+            for line_place, line in read_lines(place).items()
+        ]
     else:
         raise FileNotFoundError(f"{where}: {place}: no such folder or text file")
     if not images:
@@ -136,61 +126,50 @@ def _list_images(place: Path, root: Path, where: str) -> list[Path]:
     return [Path(os.path.abspath(image)) for image in images]
 
 
-def _listed_images(text_file: Path, root: Path) -> list[Path]:
-    images = []
-    for number, line in read_lines(text_file).items():
-        found = [folder / line for folder in (text_file.parent, root) if (folder / line).is_file()]
-        if not found:
-            raise FileNotFoundError(f"{text_file}, line {number}: {line}: no such image")
-        images.append(found[0])
-    return images
+def _find_listed(line: str, folders: Sequence[Path], where: str) -> Path:
+    for folder in folders:
+        if (folder / line).is_file():
+            return folder / line
+    raise FileNotFoundError(f"{where}: {line}: no such image")
 
 
 def _label_file(image: Path) -> Path:
-    parts = list(image.with_suffix(".txt").parts)
-    for i in reversed(range(len(parts) - 1)):
-        if parts[i] == "images":
-            parts[i] = "labels"
-            break
-    return Path(*parts)
+    before, images, after = str(image.with_suffix(".txt")).rpartition(f"{os.sep}images{os.sep}")
+    return Path(before, "labels", after) if images else Path(after)
 
 
 def _read_image(path: Path, names: list[str], has_keypoints: bool) -> LabelledImage:
     width, height = read_size(path)
-    objects = []
     label_file = _label_file(path)
-    lines = read_lines(label_file) if label_file.is_file() else {}
-    for number, line in lines.items():
-        label, (x1, y1, x2, y2) = _read_label(
-            line, len(names), has_keypoints, f"{label_file}, line {number}"
-        )
-        box = [x1 * width, y1 * height, (x2 - x1) * width, (y2 - y1) * height]
-        objects.append((names[label], [round(x, _DIGITS) for x in box]))
+    objects = []
+    for where, line in read_lines(label_file).items() if label_file.is_file() else ():
+        label, *box = _read_label(line, len(names), has_keypoints, where)
+        sides = (width, height) * 2
+        box = [round(x * side, _DIGITS) for x, side in zip(box, sides, strict=True)]
+        objects.append((names[label], box))
     return LabelledImage(path, (width, height), objects)
 
 
-def _read_label(
-    line: str, num_classes: int, has_keypoints: bool, where: str
-) -> tuple[int, tuple[float, float, float, float]]:
-    """Class and box (x1, y1, x2, y2), relative to the image's size."""
+def _read_label(line: str, num_classes: int, has_keypoints: bool, where: str) -> tuple:
+    """Class and box (x, y, width, height), relative to the image's size."""
     try:
         label, *numbers = map(float, line.split())
     except ValueError as error:
         raise ValueError(f"{where}: {error}") from error
     if label not in range(num_classes):
         raise ValueError(f"{where}: class {label:g} is not among the {num_classes} of 'names'")
-    low, high = _RANGE
     if has_keypoints:
         numbers = numbers[:4]
+    low, high = _RANGE
     if not all(low <= x <= high for x in numbers):
         raise ValueError(f"{where}: numbers should be relative to the image's size, from 0 to 1")
     if len(numbers) == 4:
         x, y, width, height = numbers
-        return int(label), (x - width / 2, y - height / 2, x + width / 2, y + height / 2)
-    if len(numbers) >= 6 and len(numbers) % 2 == 0:
-        xs, ys = numbers[::2], numbers[1::2]
-        return int(label), (min(xs), min(ys), max(xs), max(ys))
-    raise ValueError(
-        f"{where}: a class should be followed by 4 numbers of a box or by the corners of a "
-        f"polygon, here are {len(numbers)} numbers"
-    )
+        return int(label), x - width / 2, y - height / 2, width, height
+    if len(numbers) < 6 or len(numbers) % 2:
+        raise ValueError(
+            f"{where}: a class should be followed by 4 numbers of a box or by the corners of a "
+            f"polygon, here are {len(numbers)} numbers"
+        )
+    xs, ys = numbers[::2], numbers[1::2]
+    return int(label), min(xs), min(ys), max(xs) - min(xs), max(ys) - min(ys)

@@ -16,10 +16,8 @@ def _has_extent(annotation: dict, image: dict) -> bool:
     x1, y1, x2, y2 = BoxMode.convert(
         list(annotation["bbox"]), annotation["bbox_mode"], BoxMode.XYXY_ABS
     )
-    visible_width = min(x2, image["width"]) - max(x1, 0)
-    visible_height = min(y2, image["height"]) - max(y1, 0)
-    large = x2 - x1 >= MIN_BOX_SIDE and y2 - y1 >= MIN_BOX_SIDE
-    return large and visible_width > 0 and visible_height > 0
+    is_large = x2 - x1 >= MIN_BOX_SIDE and y2 - y1 >= MIN_BOX_SIDE
+    return is_large and x1 < image["width"] and y1 < image["height"] and min(x2, y2) > 0
 
 
 def get_training_dicts(
@@ -28,11 +26,10 @@ def get_training_dicts(
     """Detectron2's dataset dicts, filtered like the official training data.
 
     Left out are boxes with a side under 1 pixel or outside of their image, images with a
-    side under 32 pixels and, by default, images without boxes (other than crowds).
+    side under 32 pixels and, with ``filter_empty``, images without boxes (other than crowds).
 
     Args:
         names: of registered data sets.
-        filter_empty: whether to leave out images without boxes.
         num_classes: of the model, if known.
 
     Raises:

@@ -4,6 +4,7 @@ import itertools
 import logging
 import signal
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -27,33 +28,25 @@ class TrainLoader:
     """Endless batches of one process.
 
     The n-th batch depends only on the data, the settings and the random state in which the loader
-    was made, and not on the number of workers. Iterating goes on where it was left.
+    was made, and not on the number of workers. Iterating goes on where it was left, or raises
+    OSError once more images than allowed cannot be read.
 
     Attributes:
         num_batches: taken so far, to be set for going on from there.
     """
 
-    def __init__(self, dataset: SeededSamples, batches: Sampler, **kwargs):
-        """
-        Args:
-            dataset: by pairs of position and index.
-            batches: lists of such pairs, without end.
-            kwargs: see PyTorch's ``DataLoader``.
-        """
-        self.dataset = dataset
-        self.batches = batches
-        self.kwargs = kwargs
+    def __init__(
+        self, dataset: SeededSamples, batches: Callable[[], Iterator[list[tuple]]], **kwargs
+    ):
+        """Takes a function that starts the lists of pairs anew, and ``DataLoader``'s arguments."""
+        self.dataset, self.batches, self.kwargs = dataset, batches, kwargs
         self.num_batches = 0
         self.unreadable: dict[str, str] = {}
 
     def __iter__(self) -> Iterator[list]:
-        """
-        Raises:
-            OSError: if more images than allowed cannot be read.
-        """
         loader = DataLoader(
             self.dataset,
-            batch_sampler=itertools.islice(self.batches, self.num_batches, None),
+            batch_sampler=itertools.islice(self.batches(), self.num_batches, None),
             collate_fn=list,
             worker_init_fn=_leave_signals_to_main_process,
             generator=torch.Generator(),  # else a number of the global one would be drawn
@@ -74,7 +67,7 @@ class TrainLoader:
                     f"Unreadable so far: {len(self.unreadable)}"
                 )
         if len(self.unreadable) > self.dataset.max_unreadable:
-            first = [f"{path} ({problem})" for path, problem in self.unreadable.items()][:5]
+            first = [f"{path} ({text})" for path, text in self.unreadable.items()][:5]
             raise OSError(
                 f"{len(self.unreadable)} images cannot be read, with "
                 f"{self.dataset.max_unreadable} allowed by dataloader.train.max_unreadable or "
@@ -82,30 +75,19 @@ class TrainLoader:
             )
 
 
-class _GroupedBatches(Sampler):
-    """Lists of positions and indices whose images are all wide or all high.
+def _group(
+    sampler: Sampler, batch_size: int, groups: Sequence[int]
+) -> Iterator[list[tuple[int, int]]]:
+    """Lists of positions and indices whose images are of one group.
 
-    What Detectron2's ``AspectRatioGroupedDataset`` does, before images are read.
+    As Detectron2's ``AspectRatioGroupedDataset`` does, but before images are read.
     """
-
-    def __init__(self, sampler: Sampler, batch_size: int, groups: Sequence[int]):
-        """
-        Args:
-            sampler: of indices, without end.
-            batch_size: pairs in a list.
-            groups: of each image.
-        """
-        self.sampler = sampler
-        self.batch_size = batch_size
-        self.groups = groups
-
-    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
-        waiting: dict[int, list[tuple[int, int]]] = {}
-        for position, index in enumerate(self.sampler):
-            batch = waiting.setdefault(self.groups[index], [])
-            batch.append((position, index))
-            if len(batch) == self.batch_size:
-                yield waiting.pop(self.groups[index])
+    waiting: dict[int, list[tuple[int, int]]] = {}
+    for position, index in enumerate(sampler):
+        batch = waiting.setdefault(groups[index], [])
+        batch.append((position, index))
+        if len(batch) == batch_size:
+            yield waiting.pop(groups[index])
 
 
 def _leave_signals_to_main_process(worker: int) -> None:
@@ -135,17 +117,15 @@ def build_train_loader(
 ) -> TrainLoader:
     """Detectron2's loader, for runs that are interrupted and data that get damaged.
 
+    Arguments are ``build_detection_train_loader``'s, but for these.
+
     Args:
-        dataset: Detectron2's dataset dicts.
-        mapper, total_batch_size, aspect_ratio_grouping: see ``build_detection_train_loader``.
         sampler: of indices, without end; by default each image comes once an epoch.
         repeat_threshold: without a sampler, fraction of the images below which a class is rare; 0
             for none. An image with a class in a fraction f of them comes sqrt(threshold / f) times
             as often (arXiv 1908.03195, Appendix B.2).
-        num_workers: processes that read images.
         max_unreadable: images that turn out to be unreadable before training ends; until then
             others replace them.
-        kwargs: see PyTorch's ``DataLoader``.
 
     Raises:
         ValueError: if the processes cannot share the batch.
@@ -158,27 +138,17 @@ def build_train_loader(
             "multiple of them"
         )
     if sampler is None and repeat_threshold > 0:
-        repeats = RepeatFactorTrainingSampler.repeat_factors_from_category_frequency(
-            dataset, repeat_threshold
-        )
-        sampler = RepeatFactorTrainingSampler(repeats)
+        repeats = RepeatFactorTrainingSampler.repeat_factors_from_category_frequency
+        sampler = RepeatFactorTrainingSampler(repeats(dataset, repeat_threshold))
     sampler = sampler or TrainingSampler(len(dataset))
     groups = [int(aspect_ratio_grouping and x["width"] > x["height"]) for x in dataset]
     # Positions are those in the order of this process, so its number belongs to the seed.
     seed = comm.shared_random_seed() * num_processes + comm.get_rank()
-    records = DatasetFromList(dataset, copy=False)
-    return TrainLoader(
-        SeededSamples(records, mapper, seed, max_unreadable),
-        _GroupedBatches(sampler, total_batch_size // num_processes, groups),
-        num_workers=num_workers,
-        **kwargs,
-    )
+    samples = SeededSamples(DatasetFromList(dataset, copy=False), mapper, seed, max_unreadable)
+    batches = partial(_group, sampler, total_batch_size // num_processes, groups)
+    return TrainLoader(samples, batches, num_workers=num_workers, **kwargs)
 
 
 def build_test_loader(dataset: list[dict], *, mapper: Callable[[dict], Any], **kwargs):
-    """Detectron2's loader, whose errors name the image.
-
-    Args:
-        dataset, mapper, kwargs: see ``build_detection_test_loader``.
-    """
+    """Detectron2's ``build_detection_test_loader``, whose errors name the image."""
     return build_detection_test_loader(dataset, mapper=NamedErrors(mapper), **kwargs)

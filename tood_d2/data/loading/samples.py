@@ -1,27 +1,50 @@
 """Samples of training, each with random numbers of its own."""
 
-from collections.abc import Callable, Sequence
+import contextlib
+import random
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 from torch.utils.data import Dataset
 
 from detectron2.data.detection_utils import SizeMismatchError, check_image_size, read_image
 
-from .random_state import seeded
-
 _MAX_REFUSALS = 100
+
+
+@contextlib.contextmanager
+def seeded(*integers: int) -> Iterator[None]:
+    """Inside, Python's, NumPy's and PyTorch's CPU generator start from a hash of the integers.
+
+    Afterwards they go on as if nothing had been drawn.
+
+    Args:
+        integers: not negative.
+    """
+    states = random.getstate(), np.random.get_state(), torch.get_rng_state()
+    words = np.random.SeedSequence(integers).generate_state(3)
+    try:
+        random.seed(int(words[0]))
+        np.random.seed(words[1])
+        torch.default_generator.manual_seed(int(words[2]))  # torch.manual_seed is the GPU's, too
+        yield
+    finally:
+        random.setstate(states[0])
+        np.random.set_state(states[1])
+        torch.set_rng_state(states[2])
 
 
 class Sample(NamedTuple):
     """What the mapper made of an image, or of the one that replaces it."""
 
-    content: Any
-    """None if no image could be read."""
-    unreadable: dict[str, str]
-    """Why, by the file, images were replaced."""
+    content: Any  # None if no image could be read
+    unreadable: dict[str, str]  # why, by the file, images were replaced
 
 
+@dataclass(eq=False)
 class SeededSamples(Dataset):
     """Maps records to samples, which depend only on the records, the seed and the position.
 
@@ -29,32 +52,16 @@ class SeededSamples(Dataset):
     that cannot be read is replaced by another.
     """
 
-    def __init__(
-        self,
-        records: Sequence[dict],
-        mapper: Callable[[dict], Any],
-        seed: int,
-        max_unreadable: int,
-    ):
-        """
-        Args:
-            records: Detectron2's dataset dicts.
-            mapper: see ``build_detection_train_loader``; it refuses a record by returning None.
-            seed: of augmentations.
-            max_unreadable: replacements of a sample.
-        """
-        self.records = records
-        self.mapper = mapper
-        self.seed = seed
-        self.max_unreadable = max_unreadable
+    records: Sequence[dict]  # Detectron2's dataset dicts
+    mapper: Callable[[dict], Any]  # as Detectron2's; it refuses a record by returning None
+    seed: int  # of augmentations
+    max_unreadable: int  # replacements of a sample
 
     def __len__(self) -> int:
         return len(self.records)
 
     def __getitem__(self, sample: tuple[int, int]) -> Sample:
-        """
-        Args:
-            sample: position in the order of training and index of the record.
+        """Makes the sample of a position in the order of training and an index of a record.
 
         Raises:
             ValueError: if the mapper fails on an image that can be read, or refuses one after the
@@ -64,30 +71,24 @@ class SeededSamples(Dataset):
         unreadable: dict[str, str] = {}
         with seeded(self.seed, position):
             for _ in range(_MAX_REFUSALS):
-                record = self.records[index]
                 try:
-                    content = self.mapper(record)
-                except Exception as error:
-                    path, problem = record.get("file_name"), image_problem(record)
+                    content = NamedErrors(self.mapper)(self.records[index])
+                except ValueError:
+                    problem = image_problem(self.records[index])
                     if problem is None:
-                        raise ValueError(
-                            f"{path}: the mapper fails on this image: {error}"
-                        ) from error
-                    unreadable[path] = problem
-                    content = None
-                    if len(unreadable) > self.max_unreadable:
-                        return Sample(None, unreadable)
-                if content is not None:
+                        raise  # the mapper fails on this image
+                    content, unreadable[self.records[index]["file_name"]] = None, problem
+                if content is not None or len(unreadable) > self.max_unreadable:
                     return Sample(content, unreadable)
                 index = np.random.randint(len(self.records))
         raise ValueError(f"the mapper made no sample of {_MAX_REFUSALS} images in a row")
 
 
+@dataclass
 class NamedErrors:
     """A mapper whose errors name the image."""
 
-    def __init__(self, mapper: Callable[[dict], Any]):
-        self.mapper = mapper
+    mapper: Callable[[dict], Any]
 
     def __call__(self, record: dict) -> Any:
         try:
