@@ -11,6 +11,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from detectron2.layers import CycleBatchNormList, FrozenBatchNorm2d
 from tood_d2 import optimize_for_inference
 from tood_d2.config import load_run
+from tood_d2.inference.optimization import find_dtype
 from tood_d2.modeling import build_fpn, build_resnet
 from tood_d2.modeling.deform_conv import ModulatedDeformConv2d
 
