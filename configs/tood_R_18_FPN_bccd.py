@@ -1,12 +1,12 @@
 """The small model with settings tuned on BCCD, see docs/results.md.
 
-They are no better for all data: on the images that make_shapes.py draws, this learning rate is too
-high to learn the classes. Try tood_R_18_FPN_small first.
+Other data may need others: on the images of make_shapes.py this learning rate is too high to learn
+the classes. Try tood_R_18_FPN_small first.
 """
 
 from .tood_R_18_FPN_small import dataloader, dataset, lr_multiplier, model, optimizer, train
 
 optimizer.lr = 4e-3
-# From random weights, soft labels made of the model's own predictions are of use late only.
+# From random weights, soft labels made of the model's own predictions help only late in training.
 model.initial_phase_iters = 300
 train.output_dir = "./output/bccd"

@@ -1,4 +1,4 @@
-"""The official optimiser. Detectron2 by habit spares norms from weight decay; here all decay."""
+"""The official optimiser. Norms decay, too; by default Detectron2 exempts them."""
 
 import torch
 

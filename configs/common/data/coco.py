@@ -1,4 +1,4 @@
-"""COCO, or any data in COCO's form: ``dataset.train_json`` and so on take files of one's own."""
+"""COCO, or any data in COCO's form: ``dataset.train_json`` and so on name your own files."""
 
 from omegaconf import OmegaConf
 
@@ -10,7 +10,7 @@ from tood_d2.data import build_test_loader, build_train_loader, get_training_dic
 from tood_d2.evaluation import IllustratedCOCOEvaluator
 from tood_d2.inference.augmentation import build_tta_mapper
 
-# The files of docs/options.md, or else the names of registered data sets.
+# Files of your own (docs/options.md); without them, the names of registered data sets.
 dataset = dict(default_options("dataset"), train="coco_2017_train", test="coco_2017_val")
 
 dataloader = OmegaConf.create()
@@ -19,7 +19,7 @@ dataloader.train = L(build_train_loader)(
     dataset=L(get_training_dicts)(
         names="${dataset.train}", filter_empty=True, num_classes="${model.num_classes}"
     ),
-    # Images with rare classes are repeated, see RepeatFactorTrainingSampler; 0 for never.
+    # Share of the images below which a class is rare and its images are repeated; 0 for never.
     repeat_threshold=0.0,
     mapper=L(DatasetMapper)(
         is_train=True,
@@ -32,7 +32,7 @@ dataloader.train = L(build_train_loader)(
     ),
     total_batch_size=16,
     num_workers=4,
-    # Images that turn out to be unreadable, and are replaced, before training ends.
+    # How many unreadable images are replaced before training ends with an error.
     max_unreadable=10,
 )
 

@@ -1,4 +1,4 @@
-"""TOOD R-50 as the official code has it."""
+"""TOOD R-50 with the settings of the official code."""
 
 from detectron2.config import LazyCall as L
 from detectron2.modeling.anchor_generator import DefaultAnchorGenerator
@@ -15,7 +15,7 @@ from ..schedule import EPOCH
 
 model = L(TOOD)(
     backbone=L(build_fpn)(
-        # norm="FrozenBN" fixes the affine part of batch norm, too: Detectron2's habit.
+        # Detectron2's default, "FrozenBN", also fixes the affine part of batch norm.
         bottom_up=L(build_resnet)(depth=50, norm="FrozenStatsBN", freeze_at=2),
         out_channels=256,
     ),
@@ -50,7 +50,7 @@ model = L(TOOD)(
     test_topk_candidates=1000,
     test_nms_thresh=0.6,
     max_detections_per_image=100,
-    # ImageNet, in the order of torchvision's weights. Detectron2's own are in BGR order.
+    # ImageNet in RGB, as torchvision's weights expect; Detectron2's own weights expect BGR.
     pixel_mean=[123.675, 116.28, 103.53],
     pixel_std=[58.395, 57.12, 57.375],
     input_format="RGB",
