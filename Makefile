@@ -45,7 +45,7 @@ demo: $(ENVIRONMENT)  ## Train a small model on a small data set, report its AP,
 		train.seed=0 train.output_dir=output/demo
 	$(PYTHON) demo/demo.py --config-file output/demo/config.yaml --input output/shapes/val \
 		--output output/demo/pictures --opts train.init_checkpoint=output/demo/model_final.pth
-	$(PYTHON) tools/report_runs.py output/demo --at-least $(DEMO_AP)
+	$(PYTHON) dev/report_runs.py output/demo --at-least $(DEMO_AP)
 	@echo "The pictures are in output/demo/pictures."
 
 .PHONY: app

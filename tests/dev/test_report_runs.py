@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-SCRIPT = Path(__file__).resolve().parents[2] / "tools" / "report_runs.py"
+SCRIPT = Path(__file__).resolve().parents[2] / "dev" / "report_runs.py"
 TRAINING = '{"iteration": 19, "total_loss": 2.5}\n'
 FIRST = '{"bbox/AP": 10.04, "bbox/AP50": 31.0, "bbox/AP75": 9.96, "iteration": 49}\n'
 LAST = '{"bbox/AP": 63.25001, "bbox/AP50": 88.0, "bbox/AP75": 70.96, "iteration": 99}\n'
