@@ -54,7 +54,7 @@ app: $(ENVIRONMENT)  ## Try models on images in a browser: those in output, firs
 
 .PHONY: test
 test: $(ENVIRONMENT)  ## Run the tests (of the page only with Chromium), then the linter.
-	OMP_NUM_THREADS=1 $(PYTHON) -m pytest -q -rs -n 2 --dist loadgroup $(PYTEST_ARGS)
+	OMP_NUM_THREADS=1 $(PYTHON) -m pytest -q -rs -n 2 --dist loadfile $(PYTEST_ARGS)
 	@$(MAKE) --no-print-directory lint
 
 .PHONY: test-app

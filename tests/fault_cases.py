@@ -104,7 +104,7 @@ class Case:
         return Command(["demo/demo.py", *config, *images, *arguments, "--opts", *opts])
 
     def tool(self, name: str, *arguments: object) -> Command:
-        folder = "tools" if (ROOT / "tools" / f"{name}.py").is_file() else "dev"
+        folder = "dev" if (ROOT / "dev" / f"{name}.py").is_file() else "tools"
         return Command([f"{folder}/{name}.py", *map(str, arguments)])
 
 

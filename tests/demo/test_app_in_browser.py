@@ -19,8 +19,6 @@ from PIL import Image
 
 from detectron2.engine.launch import _find_free_port
 
-pytestmark = pytest.mark.xdist_group("page")  # one server for all
-
 ROOT = Path(__file__).resolve().parents[2]
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "chrome"))), None)
 CHROMIUM_ARGS = [

@@ -16,7 +16,6 @@ from tood_d2.export.metadata import Metadata
 from tood_d2.export.onnx_detector import ONNXDetector, ONNXPredictor
 from tood_d2.export.onnx_export import finish_onnx
 
-pytestmark = pytest.mark.xdist_group("export")  # one export, which takes long, for all
 SIZES, BATCHES = ((32, 32), (96, 160), (128, 96)), (1, 3)
 
 

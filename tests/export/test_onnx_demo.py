@@ -15,7 +15,6 @@ from tood_d2.export.metadata import Metadata
 from tood_d2.export.onnx_detector import ONNXPredictor
 from tood_d2.export.onnx_export import finish_onnx
 
-pytestmark = pytest.mark.xdist_group("export")
 ROOT = Path(__file__).resolve().parents[2]
 # Whatever is imported, these are not there.
 ALONE = """

@@ -108,7 +108,7 @@ def test_training_leaves_the_weights(make, monkeypatch):
     monkeypatch.setattr(
         TOOD, "__init__", lambda self, **kw: (original(self, **kw), models.append(self))[0]
     )
-    call = make("training", f"{TOOD_CONFIG} --amp bfloat16", Point((32, 32), batch=2, objects=2))
+    call = make("training", TOOD_CONFIG, Point((32, 32), batch=2, objects=2))
     (model,) = models
     before = {name: x.clone() for name, x in model.named_parameters()}
     call()
