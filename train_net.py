@@ -57,7 +57,7 @@ def main(args: Namespace):
 
     if args.eval_only:
         resume_dir = run.options.output_dir if args.resume else ""
-        tta = args.tta or run.tta_enabled
+        tta = args.tta or run.options.tta_enabled
         model = load_detector(run, optimize=args.optimize, tta=tta, resume_dir=resume_dir)
         return Trainer.test(run.cfg, model)
     trainer = Trainer(run.cfg)

@@ -34,6 +34,7 @@ def test_both_kinds_have_the_same_defaults():
         checkpoint_period=7330,
         eval_period=7330,
         initial_phase_iters=29320,
+        input_format="RGB",
     )
 
 

@@ -17,7 +17,6 @@ from detectron2.modeling import DatasetMapperTTA
 from detectron2.solver import LRMultiplier
 from detectron2.solver.build import maybe_add_gradient_clipping
 
-from .options import keys_of
 from .run import Run
 
 
@@ -27,14 +26,11 @@ class LazyRun(Run):
     That is the form of Detectron2's ``tools/lazyconfig_train_net.py``.
     """
 
+    _KIND = 0
     cfg: DictConfig
 
-    @staticmethod
-    def key(option: str) -> str | None:
-        return keys_of(option).lazy
-
     def get(self, key: str) -> Any:
-        value = OmegaConf.select(self.cfg, key)
+        value = OmegaConf.select(self.cfg, key, throw_on_resolution_failure=False)
         return OmegaConf.to_container(value) if OmegaConf.is_config(value) else value
 
     @staticmethod
@@ -82,9 +78,6 @@ class LazyRun(Run):
     def build_evaluator(self, name: str) -> DatasetEvaluator:
         return instantiate(self.cfg.dataloader.evaluator)
 
-    def verify_results(self, results: dict) -> None:
-        """A LazyConfig expects none."""
-
     # Model
 
     def build_model(self) -> nn.Module:
@@ -111,10 +104,6 @@ class LazyRun(Run):
 
     # Prediction
 
-    @property
-    def input_format(self) -> str:
-        return self.cfg.dataloader.test.mapper.image_format
-
     def test_augmentations(self) -> Sequence[T.Augmentation]:
         return [instantiate(x) for x in self.cfg.dataloader.test.mapper.augmentations]
 
@@ -126,7 +115,3 @@ class LazyRun(Run):
                 "test-time augmentation"
             )
         return instantiate(mapper)
-
-    @property
-    def tta_enabled(self) -> bool:
-        return False

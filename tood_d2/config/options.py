@@ -66,6 +66,8 @@ class Options:
         10, "dataloader.train.max_unreadable DATALOADER.MAX_UNREADABLE", at_least=0
     )
     """Unreadable images that are replaced before training ends."""
+    input_format: str = _option("BGR", "dataloader.test.mapper.image_format INPUT.FORMAT")
+    """Order of the channels that the model takes."""
 
     # Files
     output_dir: str = _option("./output", "train.output_dir OUTPUT_DIR")
@@ -166,6 +168,10 @@ class Options:
     # Evaluation and logs
     eval_period: int = _option(0, "train.eval_period TEST.EVAL_PERIOD")
     """Iterations between evaluations; 0: at the end."""
+    tta_enabled: bool = _option(False, "- TEST.AUG.ENABLED")
+    """Evaluate by test-time augmentation; LazyConfig: --tta."""
+    expected_results: list = _option([], "- TEST.EXPECTED_RESULTS")
+    """Results that training should reach, see Detectron2's ``verify_results``."""
     best_checkpoint: bool = _option(True, "train.best_checkpoint TEST.BEST_CHECKPOINT")
     """Keep the weights with the best AP as model_best.pth."""
     early_stopping: int = _option(0, "train.early_stopping TEST.EARLY_STOPPING", at_least=0)

@@ -5,7 +5,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 from omegaconf import DictConfig
 from torch import nn
@@ -19,7 +19,7 @@ from detectron2.evaluation import DatasetEvaluator
 from detectron2.modeling import DatasetMapperTTA
 
 from ..data.coco.reading import read_coco
-from .options import Options
+from .options import Options, keys_of
 
 
 @dataclass(frozen=True)
@@ -33,6 +33,7 @@ class Run(ABC):
         overridden: keys that the user gave on the command line.
     """
 
+    _KIND: ClassVar[int]  # position of its keys
     cfg: CfgNode | DictConfig
     overridden: frozenset[str] = frozenset()
 
@@ -55,10 +56,9 @@ class Run(ABC):
                 self._set(cfg, key, value)
         return type(self)(cfg, self.overridden)
 
-    @staticmethod
-    @abstractmethod
-    def key(option: str) -> str | None:
+    def key(self, option: str) -> str | None:
         """The user's key of an option; None if this kind of config does not have it."""
+        return keys_of(option)[self._KIND]
 
     @abstractmethod
     def get(self, key: str) -> Any:
@@ -116,14 +116,6 @@ class Run(ABC):
     def build_evaluator(self, name: str) -> DatasetEvaluator:
         """The evaluator of a test data set, which writes to ``inference`` in the output folder."""
 
-    @abstractmethod
-    def verify_results(self, results: dict) -> None:
-        """Compares results with those that the config expects, if it does.
-
-        Raises:
-            SystemExit: if they differ.
-        """
-
     # Model
 
     @abstractmethod
@@ -140,11 +132,6 @@ class Run(ABC):
 
     # Prediction
 
-    @property
-    @abstractmethod
-    def input_format(self) -> str:
-        """Order of the channels that the model takes, such as "RGB"."""
-
     @abstractmethod
     def test_augmentations(self) -> Sequence[T.Augmentation]:
         """From an image to the model's input, in testing."""
@@ -156,11 +143,6 @@ class Run(ABC):
         Raises:
             ValueError: if the config has none.
         """
-
-    @property
-    @abstractmethod
-    def tta_enabled(self) -> bool:
-        """Whether the config itself asks for test-time augmentation in evaluation."""
 
     # Classes
 

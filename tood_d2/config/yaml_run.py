@@ -17,25 +17,21 @@ from detectron2.data import (
     get_detection_dataset_dicts,
 )
 from detectron2.data.detection_utils import build_augmentation
-from detectron2.evaluation import DatasetEvaluator, verify_results
+from detectron2.evaluation import DatasetEvaluator
 from detectron2.modeling import DatasetMapperTTA, build_model
 from detectron2.solver import build_lr_scheduler, build_optimizer
 
 from ..data.loading import build_train_loader, get_training_dicts
 from ..data.loading.samples import NamedErrors
 from ..evaluation import IllustratedCOCOEvaluator
-from .options import keys_of
 from .run import Run
 
 
 class YamlRun(Run):
     """A CfgNode with the keys of :func:`.add_tood_config`."""
 
+    _KIND = 1
     cfg: CfgNode
-
-    @staticmethod
-    def key(option: str) -> str | None:
-        return keys_of(option).yaml
 
     def get(self, key: str) -> Any:
         return reduce(getattr, key.split("."), self.cfg)
@@ -78,7 +74,7 @@ class YamlRun(Run):
         return DatasetMapper(
             is_train=True,
             augmentations=self.test_augmentations(),
-            image_format=self.input_format,
+            image_format=self.options.input_format,
         )
 
     def build_train_loader(self):
@@ -91,10 +87,6 @@ class YamlRun(Run):
     def build_evaluator(self, name: str) -> DatasetEvaluator:
         output_dir = os.path.join(self.options.output_dir, "inference")
         return IllustratedCOCOEvaluator(name, tasks=["bbox"], output_dir=output_dir)
-
-    def verify_results(self, results: dict) -> None:
-        if self.cfg.TEST.EXPECTED_RESULTS:
-            verify_results(self.cfg, results)
 
     # Model
 
@@ -109,16 +101,8 @@ class YamlRun(Run):
 
     # Prediction
 
-    @property
-    def input_format(self) -> str:
-        return self.cfg.INPUT.FORMAT
-
     def test_augmentations(self) -> Sequence[T.Augmentation]:
         return build_augmentation(self.cfg, is_train=False)
 
     def tta_mapper(self) -> DatasetMapperTTA:
         return DatasetMapperTTA(self.cfg)
-
-    @property
-    def tta_enabled(self) -> bool:
-        return self.cfg.TEST.AUG.ENABLED

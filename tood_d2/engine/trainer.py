@@ -23,6 +23,7 @@ from detectron2.evaluation import (
     DatasetEvaluator,
     inference_on_dataset,
     print_csv_format,
+    verify_results,
 )
 from detectron2.utils import comm
 from detectron2.utils.events import EventWriter
@@ -248,8 +249,8 @@ class Trainer(DefaultTrainer):
         self._last_eval_results = None
         with contextlib.suppress(StopTraining):
             TrainerBase.train(self, self.start_iter, self.max_iter)
-        if self._last_eval_results is not None and comm.is_main_process():
-            self._run.verify_results(self._last_eval_results)
+        if self.options.expected_results and comm.is_main_process():
+            verify_results(self.cfg, self._last_eval_results)
         return self._last_eval_results
 
     @classmethod

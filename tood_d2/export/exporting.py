@@ -36,7 +36,7 @@ def read_metadata(run: Run, model: nn.Module, has_nms: bool) -> Metadata:
     return Metadata(
         class_names=run.class_names,
         category_ids=run.category_ids,
-        input_format=run.input_format,
+        input_format=run.options.input_format,
         size_divisibility=max(model.backbone.size_divisibility, 1),
         short_edge_length=int(resize.short_edge_length[0]),
         max_size=int(resize.max_size),

@@ -38,7 +38,7 @@ def load_detector(
     if optimize is not None:
         model = optimize_for_inference(model, find_dtype(optimize, model.device))
     if tta:
-        model = DenseDetectorWithTTA(model, run.tta_mapper(), run.input_format)
+        model = DenseDetectorWithTTA(model, run.tta_mapper(), run.options.input_format)
     return model
 
 
@@ -114,4 +114,5 @@ class Predictor(ImagePredictor):
             weights = PathManager.get_local_path(run.options.init_checkpoint)
             run = run.with_options(class_names=find_class_names(read_checkpoint(weights)))
         augmentations = [] if tta else run.test_augmentations()
-        super().__init__(model, augmentations, run.input_format, run.class_names, run.category_ids)
+        names, ids = run.class_names, run.category_ids
+        super().__init__(model, augmentations, run.options.input_format, names, ids)
