@@ -3,7 +3,8 @@
 # PYTEST_ARGS more arguments for pytest
 # APP_ARGS    arguments for demo/app.py, such as --port 8000
 
-DEMO_AP := 60
+# A model that learned: the same training ends at AP 58 on some CPUs, at 68 on others.
+DEMO_AP := 50
 
 ifdef PYTHON
 ENVIRONMENT := check-python

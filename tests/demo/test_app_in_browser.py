@@ -53,7 +53,12 @@ class Server:
         command = [sys.executable, ROOT / "demo" / "app.py", "--models", models, "--port", port]
         with self.log_file.open("w") as log:
             self.process = subprocess.Popen(
-                [*map(str, command)], stdout=log, stderr=subprocess.STDOUT, cwd=folder
+                [*map(str, command)],
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                cwd=folder,
+                # A shell's background jobs, these tests too, would have it ignored.
+                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
             )
 
     def log(self):

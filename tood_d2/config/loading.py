@@ -140,7 +140,7 @@ def _load_yaml(path: str, overrides: list[str]) -> YamlRun:
         text = str(error)
         raise ValueError(text if path in text else f"{path}: {text}") from error
     except (MemoryError, RecursionError) as error:
-        raise ValueError(f"{path}: too deep, or a config that has itself for a base") from error
+        raise ValueError(f"{path} is nested too deeply, or has itself for a base") from error
     if cfg.MODEL.LOAD_PROPOSALS:
         raise ValueError(
             f"{path}: MODEL.LOAD_PROPOSALS unpickles files, which is not done for safety"

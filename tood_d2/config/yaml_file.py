@@ -70,7 +70,7 @@ def read_yaml(path: str | os.PathLike) -> dict:
         line = (error.problem_mark or error.context_mark).line + 1
         raise ValueError(f"{path}, line {line}: no plain YAML, {error.problem}") from error
     except RecursionError as error:
-        raise ValueError(f"{path} is nested too deeply") from error
+        raise ValueError(f"{path} is nested too deeply, or has itself for a base") from error
     except (yaml.YAMLError, AttributeError, TypeError, ValueError) as error:
         raise ValueError(f"{path} cannot be read as a YAML config: {error}") from error
     if not isinstance(content, dict):
