@@ -10,9 +10,9 @@ from tood_d2.config import options
 
 HEADER = """# Options
 
-LazyConfig (`.py`) takes `key=value` at the end of the command line, YAML `KEY value`. This table is
-written by `python dev/document_options.py` from `tood_d2/config/options.py`, which also says which
-values are allowed.
+LazyConfig (`.py`) takes `key=value` at the end of the command line, YAML `KEY value` or
+`KEY=value`. This table is written by `python dev/document_options.py` from
+`tood_d2/config/options.py`, which also says which values are allowed.
 
 | LazyConfig | YAML | default | |
 |---|---|---|---|
