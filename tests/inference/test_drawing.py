@@ -132,3 +132,13 @@ def test_dollars_in_a_class_name_make_no_formula(image, name):
     drawn.get_image()  # fails on a wrong formula
     (text,) = drawn.ax.texts
     assert text.get_text().endswith(" 90%") and not is_math_text(text.get_text())
+
+
+def test_labels_stay_in_the_image(image):
+    rows = [(1, 0.9, (WIDTH - 20, 60, WIDTH, 100)), (0, 0.8, (5, 60, 40, 100))]
+    output = draw_detections(image, predictions(*rows), NAMES)
+    square, circle = sorted(output.ax.texts, key=lambda x: "circle" in x.get_text())
+    assert circle.get_position()[0] == 5
+    extent = square.get_window_extent(output.canvas.get_renderer())
+    assert extent.x1 == pytest.approx(WIDTH, abs=1)
+    assert extent.x0 < WIDTH - 20

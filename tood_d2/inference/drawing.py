@@ -8,6 +8,17 @@ from detectron2.utils.colormap import colormap
 from detectron2.utils.visualizer import VisImage, Visualizer
 
 
+class _Visualizer(Visualizer):
+    """Moves labels that would reach out of the image on the right."""
+
+    def draw_text(self, text, position, **kwargs):
+        output = super().draw_text(text, position, **kwargs)
+        label = output.ax.texts[-1]
+        right = label.get_window_extent(output.canvas.get_renderer()).x1 / output.scale
+        label.set_x(max(0, label.get_position()[0] - max(0, right - output.width)))
+        return output
+
+
 def draw_detections(image: np.ndarray, instances: Instances, class_names: list[str]) -> VisImage:
     """Draws detections, those of a class always in the same colour.
 
@@ -53,7 +64,7 @@ def _draw(
         (class_names[x] if class_names else str(x)).replace("$", r"\$") + suffix
         for x, suffix in zip(classes, suffixes, strict=True)
     ]
-    return Visualizer(image).overlay_instances(
+    return _Visualizer(image).overlay_instances(
         boxes=boxes.tensor.detach().numpy(),
         labels=labels,
         assigned_colors=[colors[x % len(colors)] for x in classes],
