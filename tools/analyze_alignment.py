@@ -7,6 +7,7 @@ analyze_alignment.py --config-file configs/tood_R_50_FPN_1x.py \
 
 import argparse
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -20,8 +21,8 @@ def run(args: argparse.Namespace) -> None:
     from tood_d2.inference import check_supported, load_detector
     from tood_d2.inspection.alignment import analyze, draw_alignment, format_table
 
+    os.makedirs(args.output, exist_ok=True)
     output = Path(args.output)
-    output.mkdir(parents=True, exist_ok=True)
     run = register_datasets(load_run(args.config_file, args.opts, args.trust), needed=("test",))
     model = load_detector(run)
     check_supported(model)
