@@ -4,7 +4,7 @@ import logging
 import math
 import os
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
@@ -29,8 +29,9 @@ class NonFiniteGuard:
     """That may be left out before training ends."""
     output_dir: str
     """Folder for batches, "" for not saving them."""
-    num_steps: int = 0
+    num_steps: int = field(default=0, init=False)
     """That were left out."""
+    _buffers: list[Tensor] = field(default_factory=list, init=False)
 
     def before_step(self) -> None:
         """Remembers statistics of batch norm, which the forward pass already changes."""

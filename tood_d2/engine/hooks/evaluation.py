@@ -4,7 +4,7 @@ import itertools
 import logging
 import os
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import nn
@@ -179,8 +179,8 @@ class BestWeights(EvaluationListener):
     """Of the weights that are evaluated."""
     metric: str
     """Name of the result, larger is better."""
-    best: float | None = None
-    best_iter: int = -1
+    best: float | None = field(default=None, init=False)
+    best_iter: int = field(default=-1, init=False)
 
     def before_train(self, trainer):
         path = os.path.join(self.checkpointer.save_dir, f"{self.FILE}.pth")
