@@ -9,18 +9,10 @@ import argparse
 import json
 import os
 import sys
+from pathlib import Path
 
 from tood_d2.cli.arguments import add_config_arguments
 from tood_d2.cli.messages import run_program
-
-
-def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--output", default="output/alignment", help="folder for the results")
-    add_config_arguments(parser, required=True)
-    return parser.parse_args()
 
 
 def run(args: argparse.Namespace) -> None:
@@ -30,21 +22,25 @@ def run(args: argparse.Namespace) -> None:
     from tood_d2.inspection.alignment import analyze, draw_alignment, format_table
 
     os.makedirs(args.output, exist_ok=True)
-    run = load_run(args.config_file, args.opts, args.trust)
-    run = register_datasets(run, needed=("test",))
+    output = Path(args.output)
+    run = register_datasets(load_run(args.config_file, args.opts, args.trust), needed=("test",))
     model = load_detector(run)
     check_supported(model)
     loader = build_detection_test_loader(run.test_dicts(), mapper=run.annotated_test_mapper())
     evaluator = analyze(model, loader)
     summary = evaluator.summarize()
-    with open(os.path.join(args.output, "alignment.json"), "w") as f:
-        json.dump(summary, f, indent=1)
-    draw_alignment(evaluator, summary).savefig(os.path.join(args.output, "alignment.png"))
+    (output / "alignment.json").write_text(json.dumps(summary, indent=1))
+    draw_alignment(evaluator, summary).savefig(output / "alignment.png")
     print(format_table(summary))
 
 
 def main() -> int:
-    return run_program(run, parse_args())
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--output", default="output/alignment", help="folder for the results")
+    add_config_arguments(parser, required=True)
+    return run_program(run, parser.parse_args())
 
 
 if __name__ == "__main__":

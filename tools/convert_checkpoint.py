@@ -15,7 +15,24 @@ import sys
 from tood_d2.cli.messages import short_errors
 
 
-def parse_args() -> argparse.Namespace:
+def run(args: argparse.Namespace) -> None:
+    from detectron2.utils.file_io import PathManager
+    from tood_d2 import checkpoint
+    from tood_d2.config import load_run
+
+    content = checkpoint.read_checkpoint(PathManager.get_local_path(args.input))
+    state_dict = checkpoint.recognize(checkpoint.find_state_dict(content))
+    class_names = checkpoint.find_class_names(content)
+    if args.config_file:
+        model = load_run(args.config_file).build_model()
+        model.load_state_dict(state_dict, strict=True)  # its error names the parameters
+    if args.to != "tood_d2":
+        state_dict = checkpoint.convert_to_official_state_dict(state_dict, args.to)
+    checkpoint.save_weights(state_dict, args.output, class_names, official=args.to != "tood_d2")
+    print(f"wrote {args.output}: {len(state_dict)} tensors")
+
+
+def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -24,34 +41,7 @@ def parse_args() -> argparse.Namespace:
     add("output", help="file to write")
     add("--to", choices=("tood_d2", "official", "mmdet"), default="tood_d2")
     add("--config-file", help="check that the weights fit this config's model, to the last one")
-    return parser.parse_args()
-
-
-def run(args: argparse.Namespace) -> None:
-    from detectron2.utils.file_io import PathManager
-    from tood_d2.checkpoint import (
-        convert_to_official_state_dict,
-        find_class_names,
-        find_state_dict,
-        read_checkpoint,
-        recognize,
-        save_weights,
-    )
-    from tood_d2.config import load_run
-
-    checkpoint = read_checkpoint(PathManager.get_local_path(args.input))
-    state_dict, class_names = recognize(find_state_dict(checkpoint)), find_class_names(checkpoint)
-    if args.config_file:
-        model = load_run(args.config_file).build_model()
-        model.load_state_dict(state_dict, strict=True)  # its error names the parameters
-    if args.to != "tood_d2":
-        state_dict = convert_to_official_state_dict(state_dict, args.to)
-    save_weights(state_dict, args.output, class_names, official=args.to != "tood_d2")
-    print(f"wrote {args.output}: {len(state_dict)} tensors")
-
-
-def main() -> int:
-    args = parse_args()
+    args = parser.parse_args()
     with short_errors(f"convert_checkpoint.py: {args.input}"):
         run(args)
     return 0

@@ -42,7 +42,7 @@ def write_json(content: dict, path: str | Path) -> None:
         scratch.unlink(missing_ok=True)
 
 
-def convert(args: argparse.Namespace) -> int:
+def convert(args: argparse.Namespace) -> None:
     """Writes one JSON file for each split."""
     if args.form == "voc":
         conversion = convert_voc(args.source, not args.zero_based, not args.skip_difficult)
@@ -52,17 +52,15 @@ def convert(args: argparse.Namespace) -> int:
         conversion = convert_yolo(args.source)
     _write_splits(conversion.splits, args)
     print(f"folder of the images: {conversion.image_root}")
-    return 0
 
 
-def split(args: argparse.Namespace) -> int:
+def split(args: argparse.Namespace) -> None:
     """Writes one JSON file for each fraction."""
     names = args.names or ["train", "val", "test"][: len(args.fractions)]
     if len(names) != len(args.fractions) or len({*names}) != len(names):
         raise ValueError(f"--names should have {len(args.fractions)} names, one for each fraction")
     parts = split_images(read_sound_coco(args.json), args.fractions, args.seed)
     _write_splits(dict(zip(names, parts, strict=True)), args)
-    return 0
 
 
 def _write_splits(splits: dict[str, dict], args: argparse.Namespace) -> None:
@@ -151,7 +149,7 @@ def check(args: argparse.Namespace) -> int:
     return int(any(x.fatal for x in problems + image_problems))
 
 
-def show(args: argparse.Namespace) -> int:
+def show(args: argparse.Namespace) -> None:
     """Draws some images with their boxes, and histograms of the boxes."""
     if args.num_images < 1:
         raise ValueError("--num-images should be at least 1")
@@ -162,41 +160,41 @@ def show(args: argparse.Namespace) -> int:
     os.makedirs(os.path.dirname(args.output) or ".", exist_ok=True)
     figure.savefig(args.output)
     print(args.output)
-    return 0
 
 
-def _parser() -> argparse.ArgumentParser:
+def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    json_help, images_help = "annotations in COCO's form", "folder that file names are relative to"
-    out_help = "folder for a JSON file of each split"
+    shared = {
+        "json": "annotations in COCO's form",
+        "images": "folder that file names are relative to",
+        "out": "folder for a JSON file of each split",
+    }
 
-    def add_command(run: Callable, help: str) -> Callable:
+    def add_command(run: Callable, help: str, *arguments: str) -> Callable:
         command = commands.add_parser(run.__name__, help=help)
         command.set_defaults(run=run)
+        for name in arguments:
+            command.add_argument(name, metavar=name.upper(), help=shared[name])
         return command.add_argument
 
     add = add_command(convert, "write JSON files in COCO's form")
     add("form", choices=["voc", "yolo"], help="of the data")
     add("source", help="VOC's folder with Annotations, or YOLO's data.yaml")
-    add("out", metavar="OUT", help=out_help)
+    add("out", metavar="OUT", help=shared["out"])
     add("--overwrite", action="store_true", help="existing JSON files")
     add("--zero-based", action="store_true", help="VOC: pixels from 0 on, without a box's last one")
     add("--skip-difficult", action="store_true", help="VOC: no objects that are marked difficult")
 
-    add = add_command(split, "deal out the images of a JSON file at random")
-    add("json", metavar="JSON", help=json_help)
-    add("out", metavar="OUT", help=out_help)
+    add = add_command(split, "deal out the images of a JSON file at random", "json", "out")
     add("--overwrite", action="store_true", help="existing JSON files")
     add("--fractions", type=float, nargs="+", default=[0.8, 0.2], help="of the images (0.8 0.2)")
     add("--names", nargs="+", help="of the files (train val test)")
     add("--seed", type=int, default=0, help="of the choice (0)")
 
-    add = add_command(check, "find problems in a JSON file and its images")
-    add("json", metavar="JSON", help=json_help)
-    add("images", metavar="IMAGES", help=images_help)
+    add = add_command(check, "find problems in a JSON file and its images", "json", "images")
     add("--against", metavar="JSON", help="test data to compare with")
     add("--short-edge", type=int, default=800, help="pixels of the input (800)")
     add("--max-size", type=int, default=1333, help="pixels of the input (1333)")
@@ -204,21 +202,15 @@ def _parser() -> argparse.ArgumentParser:
     add("--verbose", action="store_true", help="show all problems of each kind")
     add("--quick", action="store_true", help="open no image")
 
-    add = add_command(show, "draw images and statistics")
-    add("json", metavar="JSON", help=json_help)
-    add("images", metavar="IMAGES", help=images_help)
+    add = add_command(show, "draw images and statistics", "json", "images")
     add("--output", default="dataset.png", help="picture to write (dataset.png)")
     add("--num-images", type=int, default=12, help="images to draw (12)")
     add("--seed", type=int, default=0, help="of the choice of images (0)")
-    return parser
 
-
-def main() -> int:
-    parser = _parser()
     args = parser.parse_args()
     logging.basicConfig(format="%(message)s")
     with short_errors(parser.prog):
-        return args.run(args)
+        return args.run(args) or 0
 
 
 if __name__ == "__main__":

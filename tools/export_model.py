@@ -17,29 +17,6 @@ from tood_d2.cli.arguments import add_config_arguments
 from tood_d2.cli.messages import run_program
 
 
-def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    add = parser.add_argument
-    add("--output", required=True, help="file to write, .onnx or .pt2")
-    add("--without-nms", action="store_true", help="let it end with candidates")
-    add("--evaluate", action="store_true", help="on the config's test data, beside PyTorch")
-    add(
-        "--int8",
-        type=int,
-        metavar="N",
-        help="also write FILE.int8.onnx, whose convolutions compute with 8 bits, from the range of "
-        "values on N training images",
-    )
-    add("--untrained", action="store_true", help="with random weights")
-    add_config_arguments(parser, required=True)
-    args = parser.parse_args()
-    if Path(args.output).suffix not in (".onnx", ".pt2"):
-        parser.error(f"--output {args.output}: should end in .onnx or .pt2")
-    return args
-
-
 def run(args: argparse.Namespace) -> int:
     import torch
     from tabulate import tabulate
@@ -78,7 +55,26 @@ def run(args: argparse.Namespace) -> int:
 
 
 def main() -> int:
-    return run_program(run, parse_args())
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add = parser.add_argument
+    add("--output", required=True, help="file to write, .onnx or .pt2")
+    add("--without-nms", action="store_true", help="let it end with candidates")
+    add("--evaluate", action="store_true", help="on the config's test data, beside PyTorch")
+    add(
+        "--int8",
+        type=int,
+        metavar="N",
+        help="also write FILE.int8.onnx, whose convolutions compute with 8 bits, from the range of "
+        "values on N training images",
+    )
+    add("--untrained", action="store_true", help="with random weights")
+    add_config_arguments(parser, required=True)
+    args = parser.parse_args()
+    if Path(args.output).suffix not in (".onnx", ".pt2"):
+        parser.error(f"--output {args.output}: should end in .onnx or .pt2")
+    return run_program(run, args)
 
 
 if __name__ == "__main__":

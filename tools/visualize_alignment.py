@@ -15,7 +15,25 @@ from tood_d2.cli.messages import run_program
 NUM_IMAGES = 5
 
 
-def parse_args() -> argparse.Namespace:
+def run(args: argparse.Namespace) -> None:
+    from tood_d2.config import load_run
+    from tood_d2.inspection import objects
+    from tood_d2.modeling import TaskAlignedHead
+
+    os.makedirs(args.output, exist_ok=True)
+    detectors = [objects.load_annotated(load_run(args.config_file, args.opts, args.trust))]
+    chosen = objects.choose_objects(detectors[0], args.image_ids, args.objects, NUM_IMAGES)
+    if args.internals and not isinstance(detectors[0].model.head, TaskAlignedHead):
+        raise ValueError("--internals needs a detector with a task-aligned head")
+    if args.other_config_file is not None:
+        other = load_run(args.other_config_file, args.other_opts, args.trust)
+        detectors.append(objects.load_annotated(other))
+        objects.check_same_objects(*detectors, chosen)
+    objects.draw_objects(detectors, chosen, args.output, args.internals)
+    print(f"{sum(map(len, chosen.values()))} objects, drawn in {args.output}")
+
+
+def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -40,34 +58,7 @@ def parse_args() -> argparse.Namespace:
     args = parser.parse_args()
     if args.other_opts and args.other_config_file is None:
         parser.error("--other-opts needs --other-config-file")
-    return args
-
-
-def run(args: argparse.Namespace) -> None:
-    from tood_d2.config import load_run
-    from tood_d2.inspection.objects import (
-        check_same_objects,
-        choose_objects,
-        draw_objects,
-        load_annotated,
-    )
-    from tood_d2.modeling import TaskAlignedHead
-
-    os.makedirs(args.output, exist_ok=True)
-    detectors = [load_annotated(load_run(args.config_file, args.opts, args.trust))]
-    objects = choose_objects(detectors[0], args.image_ids, args.objects, NUM_IMAGES)
-    if args.internals and not isinstance(detectors[0].model.head, TaskAlignedHead):
-        raise ValueError("--internals needs a detector with a task-aligned head")
-    if args.other_config_file is not None:
-        other = load_run(args.other_config_file, args.other_opts, args.trust)
-        detectors.append(load_annotated(other))
-        check_same_objects(*detectors, objects)
-    draw_objects(detectors, objects, args.output, args.internals)
-    print(f"{sum(map(len, objects.values()))} objects, drawn in {args.output}")
-
-
-def main() -> int:
-    return run_program(run, parse_args())
+    return run_program(run, args)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from script_runs import Command
 from script_runs import run as run_script
 
 from tood_d2.config import load_run
-from tood_d2.evaluation.coco_results import coco_results
+from tood_d2.evaluation import coco_results
 from tood_d2.export.exporting import read_metadata
 from tood_d2.export.onnx_detector import ONNXDetector
 from tood_d2.inference import Predictor

@@ -1,5 +1,7 @@
 """Exponential moving average (EMA) of the weights."""
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
@@ -32,21 +34,18 @@ def build_ema(model: nn.Module, decay: float) -> AveragedModel:
     return ema.eval().requires_grad_(False)
 
 
+@dataclass
 class EMAHook(HookBase):
     """Updates the average after each step, and saves it when training is complete."""
 
     FILE = "model_final_ema"
 
-    def __init__(self, ema: AveragedModel, model: nn.Module, checkpointer: WeightsCheckpointer):
-        """
-        Args:
-            ema: see :func:`build_ema`.
-            model: that it follows.
-            checkpointer: of the average's weights.
-        """
-        self.ema = ema
-        self.model = model
-        self.checkpointer = checkpointer
+    ema: AveragedModel
+    """See :func:`build_ema`."""
+    model: nn.Module
+    """That it follows."""
+    checkpointer: WeightsCheckpointer
+    """Of the average's weights."""
 
     def after_step(self):
         self.ema.update_parameters(self.model)

@@ -4,6 +4,7 @@ import logging
 import math
 import os
 from collections.abc import Iterable
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
@@ -18,21 +19,19 @@ from ..modeling import TOOD
 logger = logging.getLogger(__name__)
 
 
+@dataclass
 class NonFiniteGuard:
     """Keeps steps from spoiling a model, and saves the batch that would have."""
 
-    def __init__(self, model: nn.Module, max_steps: int, output_dir: str):
-        """
-        Args:
-            model: whose gradients and buffers are looked after.
-            max_steps: that may be left out before training ends.
-            output_dir: folder for batches, "" for not saving them.
-        """
-        self.model = model
-        self.max_steps = max_steps
-        self.output_dir = output_dir
-        self.num_steps = 0
-        self._buffers: list[Tensor] = []
+    model: nn.Module
+    """Whose gradients and buffers are looked after."""
+    max_steps: int
+    """That may be left out before training ends."""
+    output_dir: str
+    """Folder for batches, "" for not saving them."""
+    num_steps: int = field(default=0, init=False)
+    """That were left out."""
+    _buffers: list[Tensor] = field(default_factory=list, init=False)
 
     def before_step(self) -> None:
         """Remembers statistics of batch norm, which the forward pass already changes."""
@@ -86,9 +85,8 @@ class NonFiniteGuard:
             text += ", initial phase" if initial else ", task alignment learning"
         text += ": " + ", ".join(f"{name} {value:.4g}" for name, value in values.items())
         if self.output_dir:
-            path = os.path.join(
-                self.output_dir, f"nonfinite_{iteration:07d}_rank{comm.get_rank()}.pth"
-            )
+            name = f"nonfinite_{iteration:07d}_rank{comm.get_rank()}.pth"
+            path = os.path.join(self.output_dir, name)
             content = {"iteration": iteration, "values": values, "samples": _plain(samples)}
             with atomic_write(path) as file:
                 torch.save(content, file)

@@ -1,5 +1,7 @@
 """Seeds of runs, so that they can be repeated and resumed."""
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from detectron2.engine import HookBase
@@ -26,11 +28,11 @@ def with_seed(run: Run, last: LastCheckpoint | None) -> Run:
     return run.with_options(seed=seed)
 
 
+@dataclass
 class SeedSteps(HookBase):
     """Makes the random numbers of a step depend on seed, process and iteration alone."""
 
-    def __init__(self, seed: int):
-        self.seed = seed
+    seed: int
 
     def before_step(self):
         integers = [self.seed, comm.get_rank(), self.trainer.iter]

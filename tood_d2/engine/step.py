@@ -76,7 +76,9 @@ class AccumulatingTrainer(SimpleTrainer):
             batches.append(next(self._data_loader_iter))
             data_time += time.perf_counter() - start
             last = i == self.gradient_accumulation - 1
-            with contextlib.nullcontext() if last else self._no_sync():
+            # Processes average their gradients once, in the backward pass of the last batch.
+            share = last or not isinstance(self.model, DistributedDataParallel)
+            with contextlib.nullcontext() if share else self.model.no_sync():
                 with torch.autocast(
                     self.device_type, self.amp_dtype, enabled=self.amp_dtype is not None
                 ):
@@ -89,17 +91,14 @@ class AccumulatingTrainer(SimpleTrainer):
         values = dict(mean_losses)
         # The scaler looks at gradients itself: too large ones are what it finds its scale by.
         if not self.grad_scaler.is_enabled():
-            values[GRADIENT] = self._largest_gradient()
+            gradients = [x.grad for x in self.model.parameters() if x.grad is not None]
+            # The largest absolute value cannot overflow.
+            values[GRADIENT] = nn.utils.get_total_norm(gradients, float("inf"))
         rows = self._share(values, data_time)
         if self.guard.allows_step(self.iter, batches, values.keys(), rows):
             self._write_means(mean_losses.keys(), rows)
             self.grad_scaler.step(self.optimizer)
             self.grad_scaler.update()
-
-    def _largest_gradient(self) -> Tensor:
-        """The largest absolute value, which cannot overflow."""
-        gradients = [x.grad for x in self.model.parameters() if x.grad is not None]
-        return nn.utils.get_total_norm(gradients, float("inf"))
 
     def _share(self, values: dict[str, Tensor], data_time: float) -> list[list[float]]:
         """Each process's values, then its data time and the signal that it received."""
@@ -123,12 +122,6 @@ class AccumulatingTrainer(SimpleTrainer):
         storage.put_scalar("total_loss", sum(means.values()))
         if len(means) > 1:
             storage.put_scalars(**means)
-
-    def _no_sync(self):
-        """Keeps the gradients of a batch from being averaged over the processes."""
-        if isinstance(self.model, DistributedDataParallel):
-            return self.model.no_sync()
-        return contextlib.nullcontext()
 
     def after_train(self) -> None:
         self.end_loading()

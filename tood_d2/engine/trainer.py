@@ -151,11 +151,9 @@ class Trainer(DefaultTrainer):
             result.append(
                 hooks.PreciseBN(options.eval_period, model, batches, options.precise_bn_iters)
             )
-        weights = WeightsCheckpointer(
-            model if self.ema is None else self.ema.module,
-            options.output_dir,
-            self.checkpointer.class_names,
-        )
+        evaluated = model if self.ema is None else self.ema.module
+        names = self.checkpointer.class_names
+        weights = WeightsCheckpointer(evaluated, options.output_dir, names)
         if self.ema is not None:
             result.append(EMAHook(self.ema, model, weights))
         if comm.is_main_process():

@@ -1,4 +1,3 @@
-from .coco_evaluator import IllustratedCOCOEvaluator
-from .coco_results import coco_results
+from .coco_evaluator import IllustratedCOCOEvaluator, coco_results
 
 __all__ = ["IllustratedCOCOEvaluator", "coco_results"]

@@ -1,4 +1,4 @@
-"""COCO's AP with pictures: precision-recall curves and a confusion matrix.
+"""COCO's results and AP, with pictures: precision-recall curves and a confusion matrix.
 
 D detections and M ground-truth objects of an image, K classes, R recalls.
 """
@@ -17,6 +17,7 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from detectron2.evaluation import COCOEvaluator, coco_evaluation
+from detectron2.structures import Instances
 from detectron2.utils import comm
 from detectron2.utils.file_io import PathManager
 
@@ -92,6 +93,31 @@ class IllustratedCOCOEvaluator(COCOEvaluator):
         matrix = confusion_matrix(self._coco_api, detections, img_ids, self._score_thresh)
         title = f"Detections with a score of at least {self._score_thresh:g}, IoU {IOU_THRESH:g}"
         return draw_confusion_matrix(matrix, _class_names(self._coco_api), title)
+
+
+def coco_results(
+    instances: Instances, file_name: str, class_names: list[str], category_ids: list[int]
+) -> list[dict]:
+    """The detections of an image in the form that COCO's evaluation reads, with names.
+
+    Args:
+        instances: on the CPU, with ``pred_boxes``, ``scores`` and ``pred_classes``.
+        file_name: of the image. Without its extension it is the image's id, a number if it has
+            digits only.
+        class_names, category_ids: of the classes.
+
+    Returns:
+        For each detection "image_id", "file_name", "category_id", "category_name", "bbox" (XYWH in
+        pixels of the image) and "score".
+    """
+    stem = os.path.splitext(file_name)[0]
+    image_id = int(stem) if stem.isascii() and stem.isdigit() else stem
+    results = coco_evaluation.instances_to_coco_json(instances, image_id)
+    for x in results:
+        cls = x["category_id"]
+        x |= {"category_id": category_ids[cls], "category_name": class_names[cls]}
+        x["file_name"] = file_name
+    return results
 
 
 def _coco_api(json_file: str) -> COCO:

@@ -114,9 +114,7 @@ def _append_nms(model: ModelProto, metadata: Metadata) -> ModelProto:
         ir_version=model.ir_version,
         opset=opset,
         num_classes=len(metadata.class_names),
-        max_detections=metadata.max_detections,
-        nms_thresh=metadata.nms_thresh,
-        score_thresh=metadata.score_thresh,
+        **vars(metadata),
     )
     part = onnx.parser.parse_model(text)
     names = ("boxes", "scores", "classes")

@@ -13,13 +13,13 @@ class _Inputs(CalibrationDataReader):
 
     def __init__(self, samples: Iterable[dict], size_divisibility: int):
         images = (x["image"].float() for x in samples)
-        self.batches = (ImageList.from_tensors([x], size_divisibility) for x in images)
+        batches = (ImageList.from_tensors([x], size_divisibility) for x in images)
+        self.inputs = (
+            {"images": x.tensor.numpy(), "image_sizes": [list(x.image_sizes[0])]} for x in batches
+        )
 
     def get_next(self) -> dict | None:
-        batch = next(self.batches, None)
-        if batch is None:
-            return None
-        return {"images": batch.tensor.numpy(), "image_sizes": [list(batch.image_sizes[0])]}
+        return next(self.inputs, None)
 
 
 def quantize(path: str, output: str, samples: Iterable[dict], size_divisibility: int) -> None:

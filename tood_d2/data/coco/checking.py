@@ -1,7 +1,6 @@
 """Problems of data in COCO's form, as far as they show without opening an image.
 
-N images, A annotations, K categories. Boxes are XYWH in pixels of their image. A problem is fatal
-if training cannot start or would learn something else than what the file says.
+A problem is fatal if training cannot start or would learn something else than the file says.
 """
 
 import reprlib

@@ -1,7 +1,4 @@
-"""What a data set looks like: some of its images with their boxes, and how the boxes are spread.
-
-N images, A annotations, K categories. Boxes are XYWH in pixels of their image.
-"""
+"""What a data set looks like: some of its images with their boxes, and how the boxes are spread."""
 
 import math
 import os

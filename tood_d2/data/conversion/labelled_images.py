@@ -99,9 +99,8 @@ def _to_coco(images: list[LabelledImage], class_names: Sequence[str], image_root
     image_items, annotations = [], []
     for image_id, (path, (width, height), objects) in enumerate(images, start=1):
         file_name = Path(os.path.relpath(path, image_root)).as_posix()
-        image_items.append(
-            {"id": image_id, "file_name": file_name, "width": width, "height": height}
-        )
+        item = {"id": image_id, "file_name": file_name, "width": width, "height": height}
+        image_items.append(item)
         for name, box in objects:
             annotation = {
                 "id": len(annotations) + 1,

@@ -101,7 +101,11 @@ def _read_xml(
         if not class_name:
             raise ValueError(f"{where} has no <name>")
         if keep_difficult or not _voc_number(item, "difficult", where, "0"):
-            objects.append((class_name, _voc_box(item, where, one_based)))
+            tags = ("xmin", "ymin", "xmax", "ymax")
+            xmin, ymin, xmax, ymax = (_voc_number(item, f"bndbox/{tag}", where) for tag in tags)
+            if one_based:
+                xmin, ymin = xmin - 1, ymin - 1
+            objects.append((class_name, [xmin, ymin, xmax - xmin, ymax - ymin]))
     return LabelledImage(path, tuple(size) if min(size) > 0 else read_size(path), objects)
 
 
@@ -120,12 +124,3 @@ def _voc_number(item: ElementTree.Element, tag: str, where: str | Path, default:
         if math.isfinite(number := float(text)):
             return number
     raise ValueError(f"{where}: <{tag}> should be a number, is {text!r}")
-
-
-def _voc_box(item: ElementTree.Element, where: str, one_based: bool) -> list[float]:
-    xmin, ymin, xmax, ymax = (
-        _voc_number(item, f"bndbox/{tag}", where) for tag in ("xmin", "ymin", "xmax", "ymax")
-    )
-    if one_based:
-        xmin, ymin = xmin - 1, ymin - 1
-    return [xmin, ymin, xmax - xmin, ymax - ymin]

@@ -133,14 +133,10 @@ def _find_listed(line: str, folders: Sequence[Path], where: str) -> Path:
     raise FileNotFoundError(f"{where}: {line}: no such image")
 
 
-def _label_file(image: Path) -> Path:
-    before, images, after = str(image.with_suffix(".txt")).rpartition(f"{os.sep}images{os.sep}")
-    return Path(before, "labels", after) if images else Path(after)
-
-
 def _read_image(path: Path, names: list[str], has_keypoints: bool) -> LabelledImage:
     width, height = read_size(path)
-    label_file = _label_file(path)
+    before, images, after = str(path.with_suffix(".txt")).rpartition(f"{os.sep}images{os.sep}")
+    label_file = Path(before, "labels", after) if images else Path(after)
     objects = []
     for where, line in read_lines(label_file).items() if label_file.is_file() else ():
         label, *box = _read_label(line, len(names), has_keypoints, where)

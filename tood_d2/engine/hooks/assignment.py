@@ -1,6 +1,7 @@
 """TOOD's phase and assignment in the log."""
 
 import logging
+from dataclasses import dataclass
 
 import torch
 
@@ -12,18 +13,15 @@ from ...modeling.meta_arch import ALWAYS, TOOD
 logger = logging.getLogger(__name__)
 
 
+@dataclass
 class AssignmentHook(HookBase):
     """Logs the phase that training is in and, each step, how the last batch was assigned.
 
     Warns of a schedule without the second phase.
     """
 
-    def __init__(self, model: TOOD):
-        """
-        Args:
-            model: not wrapped for several processes.
-        """
-        self.model = model
+    model: TOOD
+    """Not wrapped for several processes."""
 
     def before_train(self):
         end, change = self.trainer.max_iter, self.model.initial_phase_iters

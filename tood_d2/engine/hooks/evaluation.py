@@ -4,8 +4,8 @@ import itertools
 import logging
 import os
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
 
-import numpy as np
 import torch
 from torch import nn
 
@@ -76,17 +76,14 @@ class EvaluationHook(hooks.EvalHook):
             listener.evaluated(self.trainer, results)
 
 
+@dataclass
 class ValidationLoss(EvaluationListener):
     """Logs the mean losses on the test data as ``validation/...``."""
 
-    def __init__(self, model: nn.Module, build_loader: Callable[[], Iterable]):
-        """
-        Args:
-            model: in training mode, not wrapped for several processes.
-            build_loader: gives batches with ground truth, as many on each process.
-        """
-        self.model = model
-        self.build_loader = build_loader
+    model: nn.Module
+    """In training mode, not wrapped for several processes."""
+    build_loader: Callable[[], Iterable]
+    """Gives batches with ground truth, as many on each process."""
 
     def evaluated(self, trainer, results):
         losses = mean_losses(self.model, self.build_loader(), trainer.iter)
@@ -130,29 +127,18 @@ def mean_losses(model: nn.Module, loader: Iterable, iteration: int) -> dict[str,
     return {name: sum(x[name] for x in per_process) / len(per_process) for name in means}
 
 
+@dataclass
 class PredictionPictures(EvaluationListener):
     """Puts detections beside the ground truth into TensorBoard."""
 
     SCORE_THRESH = 0.3
 
-    def __init__(
-        self,
-        model: nn.Module,
-        build_loader: Callable[[], Iterable],
-        num_pictures: int,
-        class_names: list[str],
-    ):
-        """
-        Args:
-            model: whose detections are drawn.
-            build_loader: gives batches with ground truth; the first images are drawn.
-            num_pictures: number of images.
-            class_names: of the K classes.
-        """
-        self.model = model
-        self.build_loader = build_loader
-        self.num_pictures = num_pictures
-        self.class_names = class_names
+    model: nn.Module
+    """Whose detections are drawn."""
+    build_loader: Callable[[], Iterable]
+    """Gives batches with ground truth; the first images are drawn."""
+    num_pictures: int
+    class_names: list[str]
 
     def before_train(self, trainer):
         if comm.is_main_process():
@@ -162,6 +148,7 @@ class PredictionPictures(EvaluationListener):
     def evaluated(self, trainer, results):
         if not comm.is_main_process():
             return
+        image_format = getattr(self.model, "input_format", "RGB")
         training = self.model.training
         self.model.eval()
         for sample in self.samples:
@@ -169,21 +156,17 @@ class PredictionPictures(EvaluationListener):
                 # Without a size to scale them to, detections stay in pixels of the input.
                 (output,) = self.model([{"image": sample["image"]}])
             picture = draw_predictions(
-                self._to_rgb(sample["image"]),
+                convert_image_to_rgb(sample["image"].permute(1, 2, 0), image_format),
                 output["instances"],
                 sample["instances"],
                 self.class_names,
                 score_thresh=self.SCORE_THRESH,
             )
-            name = f"image {sample['image_id']}"
-            trainer.storage.put_image(name, picture.transpose(2, 0, 1))
+            trainer.storage.put_image(f"image {sample['image_id']}", picture.transpose(2, 0, 1))
         self.model.train(training)
 
-    def _to_rgb(self, image: torch.Tensor) -> np.ndarray:
-        image_format = getattr(self.model, "input_format", "RGB")
-        return convert_image_to_rgb(image.permute(1, 2, 0), image_format)
 
-
+@dataclass
 class BestWeights(EvaluationListener):
     """Saves the weights with the best metric so far as ``model_best.pth``.
 
@@ -192,16 +175,12 @@ class BestWeights(EvaluationListener):
 
     FILE = "model_best"
 
-    def __init__(self, checkpointer: WeightsCheckpointer, metric: str):
-        """
-        Args:
-            checkpointer: of the weights that are evaluated.
-            metric: name of the result, larger is better.
-        """
-        self.checkpointer = checkpointer
-        self.metric = metric
-        self.best: float | None = None
-        self.best_iter = -1
+    checkpointer: WeightsCheckpointer
+    """Of the weights that are evaluated."""
+    metric: str
+    """Name of the result, larger is better."""
+    best: float | None = field(default=None, init=False)
+    best_iter: int = field(default=-1, init=False)
 
     def before_train(self, trainer):
         path = os.path.join(self.checkpointer.save_dir, f"{self.FILE}.pth")
@@ -222,27 +201,18 @@ class BestWeights(EvaluationListener):
             logger.info(f"Best {self.metric} so far: {value:.4f}, saved as {self.FILE}.pth")
 
 
+@dataclass
 class EarlyStopping(EvaluationListener):
     """Ends training when evaluations bring no better metric."""
 
-    def __init__(
-        self,
-        best: BestWeights,
-        patience: int,
-        period: int,
-        finals: dict[str, TrainingCheckpointer],
-    ):
-        """
-        Args:
-            best: knows the best metric; it listens before this one.
-            patience: evaluations without a better metric.
-            period: of evaluations, in iterations.
-            finals: what a complete run leaves, by name; it is saved here, too.
-        """
-        self.best = best
-        self.patience = patience
-        self.period = period
-        self.finals = finals
+    best: BestWeights
+    """Knows the best metric; it listens before this one."""
+    patience: int
+    """Evaluations without a better metric."""
+    period: int
+    """Of evaluations, in iterations."""
+    finals: dict[str, TrainingCheckpointer]
+    """What a complete run leaves, by name; it is saved here, too."""
 
     def evaluated(self, trainer, results):
         waited = (trainer.iter - self.best.best_iter) // self.period

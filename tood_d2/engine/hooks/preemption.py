@@ -4,7 +4,7 @@ import logging
 import os
 import signal
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import FrameType
 
 from detectron2.engine import HookBase
@@ -27,6 +27,7 @@ class Interruption:
     """The largest number of all processes in the last step."""
 
 
+@dataclass
 class PreemptionHook(HookBase):
     """On SIGTERM or SIGINT to any process saves a checkpoint after the step and leaves.
 
@@ -34,15 +35,11 @@ class PreemptionHook(HookBase):
     tell that training is not complete. A second SIGINT ends it at once, as without this hook.
     """
 
-    def __init__(self, checkpointer: TrainingCheckpointer, interruption: Interruption):
-        """
-        Args:
-            checkpointer: of the state of training.
-            interruption: what the steps of training share.
-        """
-        self.checkpointer = checkpointer
-        self.interruption = interruption
-        self._handlers: dict[int, object] = {}
+    checkpointer: TrainingCheckpointer
+    """Of the state of training."""
+    interruption: Interruption
+    """What the steps of training share."""
+    _handlers: dict[int, object] = field(default_factory=dict, init=False)
 
     def before_train(self):
         # Python leaves signals to its main thread.
