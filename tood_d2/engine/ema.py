@@ -34,7 +34,7 @@ def build_ema(model: nn.Module, decay: float) -> AveragedModel:
     return ema.eval().requires_grad_(False)
 
 
-@dataclass
+@dataclass(eq=False)
 class EMAHook(HookBase):
     """Updates the average after each step, and saves it when training is complete."""
 

@@ -19,7 +19,7 @@ from ..modeling import TOOD
 logger = logging.getLogger(__name__)
 
 
-@dataclass
+@dataclass(eq=False)
 class NonFiniteGuard:
     """Keeps steps from spoiling a model, and saves the batch that would have."""
 

@@ -28,7 +28,7 @@ def with_seed(run: Run, last: LastCheckpoint | None) -> Run:
     return run.with_options(seed=seed)
 
 
-@dataclass
+@dataclass(eq=False)
 class SeedSteps(HookBase):
     """Makes the random numbers of a step depend on seed, process and iteration alone."""
 

@@ -13,7 +13,7 @@ from ...modeling.meta_arch import ALWAYS, TOOD
 logger = logging.getLogger(__name__)
 
 
-@dataclass
+@dataclass(eq=False)
 class AssignmentHook(HookBase):
     """Logs the phase that training is in and, each step, how the last batch was assigned.
 

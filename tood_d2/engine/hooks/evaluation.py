@@ -76,7 +76,7 @@ class EvaluationHook(hooks.EvalHook):
             listener.evaluated(self.trainer, results)
 
 
-@dataclass
+@dataclass(eq=False)
 class ValidationLoss(EvaluationListener):
     """Logs the mean losses on the test data as ``validation/...``."""
 
@@ -127,7 +127,7 @@ def mean_losses(model: nn.Module, loader: Iterable, iteration: int) -> dict[str,
     return {name: sum(x[name] for x in per_process) / len(per_process) for name in means}
 
 
-@dataclass
+@dataclass(eq=False)
 class PredictionPictures(EvaluationListener):
     """Puts detections beside the ground truth into TensorBoard."""
 
@@ -166,7 +166,7 @@ class PredictionPictures(EvaluationListener):
         self.model.train(training)
 
 
-@dataclass
+@dataclass(eq=False)
 class BestWeights(EvaluationListener):
     """Saves the weights with the best metric so far as ``model_best.pth``.
 
@@ -201,7 +201,7 @@ class BestWeights(EvaluationListener):
             logger.info(f"Best {self.metric} so far: {value:.4f}, saved as {self.FILE}.pth")
 
 
-@dataclass
+@dataclass(eq=False)
 class EarlyStopping(EvaluationListener):
     """Ends training when evaluations bring no better metric."""
 

@@ -17,7 +17,7 @@ logger = logging.getLogger(__name__)
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
-@dataclass
+@dataclass(eq=False)
 class Interruption:
     """What processes are told by signals."""
 
@@ -27,7 +27,7 @@ class Interruption:
     """The largest number of all processes in the last step."""
 
 
-@dataclass
+@dataclass(eq=False)
 class PreemptionHook(HookBase):
     """On SIGTERM or SIGINT to any process saves a checkpoint after the step and leaves.
 
