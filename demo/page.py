@@ -19,7 +19,10 @@ from tood_d2.inspection import ImageAnalysis
 SCORE_THRESH = 0.3
 MAX_MODELS = 2  # in memory
 HOUR = 3600  # seconds after which the files of a user are deleted
-COLUMNS = {"class": "str", "score": "str"} | dict.fromkeys(("x1", "y1", "x2", "y2"), "number")
+COLUMNS = {
+    "headers": ["class", "score", "x1", "y1", "x2", "y2"],
+    "datatype": ["str"] * 2 + ["number"] * 4,
+}
 HEAD_PICTURES = {
     "location": "Location",
     "scores": "Score, 0 to 1",
@@ -170,13 +173,8 @@ def build_page(app: App) -> gr.Blocks:
                     picture = gr.Image(
                         label="Detections", buttons=["fullscreen"], height=480, elem_id="picture"
                     )
-                    columns, types = list(COLUMNS), list(COLUMNS.values())
                     table = gr.Dataframe(
-                        headers=columns,
-                        datatype=types,
-                        show_label=False,
-                        elem_id="table",
-                        interactive=False,
+                        **COLUMNS, show_label=False, elem_id="table", interactive=False
                     )
                 with gr.Tab("Inside the head") as head_tab:
                     level = gr.Radio([], label="Level", elem_id="level")

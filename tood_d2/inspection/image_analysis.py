@@ -15,8 +15,16 @@ from ..inference.dense_predictor import DensePredictor
 from ..inference.drawing import draw_detections
 from ..modeling import TaskAlignedHead
 from .alignment_figures import anchor_generator_of
-from .head_internals import SIDE_COLORS, HeadInternals, head_internals
-from .head_maps import LevelMaps, draw_location, draw_map, level_maps, picture_scale
+from .head_maps import (
+    SIDE_COLORS,
+    HeadInternals,
+    LevelMaps,
+    draw_location,
+    draw_map,
+    head_internals,
+    level_maps,
+    picture_scale,
+)
 
 logger = logging.getLogger(__name__)
 
