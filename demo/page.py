@@ -156,12 +156,9 @@ def build_page(app: App) -> gr.Blocks:
                 upload = gr.File(label="Image", file_types=["image"], height=140, elem_id="upload")
                 score = gr.Slider(0, 1, SCORE_THRESH, step=0.01, label="Score", elem_id="score")
                 nms = gr.Slider(0, 1, nms_thresh, step=0.01, label="NMS: IoU", elem_id="nms")
+                choices, label = app.class_choices(first), "Classes (all, if none is chosen)"
                 classes = gr.Dropdown(
-                    app.class_choices(first),
-                    value=[],
-                    multiselect=True,
-                    elem_id="classes",
-                    label="Classes (all, if none is chosen)",
+                    choices, value=[], multiselect=True, elem_id="classes", label=label
                 )
                 files = [
                     gr.DownloadButton(label, interactive=False, size="md")

@@ -58,8 +58,7 @@ class ObjectView(NamedTuple):
 
 def anchor_generator_of(model: DenseDetector) -> DefaultAnchorGenerator:
     """FCOS and RetinaNet own their anchors, TOOD leaves them to its head."""
-    owner = model if hasattr(model, "anchor_generator") else model.head
-    return owner.anchor_generator
+    return (model if hasattr(model, "anchor_generator") else model.head).anchor_generator
 
 
 def anchor_centers(

@@ -19,15 +19,7 @@ from detectron2.utils.visualizer import VisImage
 
 from ..inference import DensePredictions
 from ..modeling.heads.task_decomposition import pool_layers
-from .alignment_figures import (
-    GT_COLOR,
-    PANEL_WIDTH,
-    ObjectView,
-    anchor_centers,
-    draw_box,
-    finish_axes,
-    map_extent,
-)
+from . import alignment_figures as figures
 
 SIDE_COLORS = {"left": "deepskyblue", "top": "magenta", "right": "orange", "bottom": "springgreen"}
 PICTURE_SIZE = 640  # pixels of a picture's longer side
@@ -78,7 +70,9 @@ def head_internals(model: DenseDetector, batched_input: dict) -> HeadInternals:
     )
 
 
-def draw_internals(image: np.ndarray, views: list[ObjectView], internals: HeadInternals) -> Figure:
+def draw_internals(
+    image: np.ndarray, views: list[figures.ObjectView], internals: HeadInternals
+) -> Figure:
     """Draws the layer attention of an image, and the offsets at its best classified anchors.
 
     Args:
@@ -86,13 +80,15 @@ def draw_internals(image: np.ndarray, views: list[ObjectView], internals: HeadIn
         views: of the objects to draw.
         internals: of the image.
     """
-    figure = Figure(figsize=(3 * PANEL_WIDTH, 1.3 * PANEL_WIDTH), layout="constrained")
+    figure = Figure(
+        figsize=(3 * figures.PANEL_WIDTH, 1.3 * figures.PANEL_WIDTH), layout="constrained"
+    )
     axes = figure.subplot_mosaic([["image", "cls"], ["image", "box"]])
     ax = axes["image"]
     ax.imshow(image, extent=(0, image.shape[1], image.shape[0], 0))
     ax.set_title("offsets of the sides at the best classified anchors")
     for view in views:
-        draw_box(ax, view.gt_box, GT_COLOR)
+        figures.draw_box(ax, view.gt_box, figures.GT_COLOR)
         if view.best is not None and internals.offsets:
             x, y = view.centers.view(-1, 2)[view.best[0]].tolist()
             offsets = internals.offsets[view.level].flatten(0, 1)[view.best[0]]
@@ -100,7 +96,7 @@ def draw_internals(image: np.ndarray, views: list[ObjectView], internals: HeadIn
             # An arrow is as long in the image as it is in truth.
             scale = {"angles": "xy", "scale_units": "xy", "scale": 1, "width": 0.006}
             ax.quiver([x] * 4, [y] * 4, dx, dy, color=SIDE_COLORS.values(), **scale)
-    finish_axes(ax, image.shape)
+    figures.finish_axes(ax, image.shape)
     handles = [Patch(color=color, label=side) for side, color in SIDE_COLORS.items()]
     ax.legend(handles=handles, loc="upper center", bbox_to_anchor=(0.5, 0), ncols=4)
     _draw_bars(axes["cls"], internals.cls_weights, "layer attention for classification")
@@ -167,7 +163,7 @@ def level_maps(
         level: index of the level.
         classes: indices of the classes that count, all by default.
     """
-    centers = anchor_centers(anchor_generator, predictions.level_sizes)
+    centers = figures.anchor_centers(anchor_generator, predictions.level_sizes)
     values = predictions.class_scores(classes).cpu(), predictions.boxes.cpu(), centers
     scores, boxes, centers = (predictions.on_level(x, level) for x in values)
     scores, best_classes = scores.max(dim=3)
@@ -205,11 +201,9 @@ def draw_map(
         The picture, uint8 RGB, see :func:`picture_scale`.
     """
     picture = _picture(image.mean(axis=2, keepdims=True).repeat(3, axis=2))
-    extent = map_extent(maps.centers, maps.stride)
-    picture.ax.imshow(
-        values.numpy(), cmap="inferno", extent=extent, vmin=0, vmax=1, alpha=0.7,
-        interpolation="nearest",
-    )  # fmt: skip
+    extent = figures.map_extent(maps.centers, maps.stride)
+    style = {"cmap": "inferno", "vmin": 0, "vmax": 1, "alpha": 0.7, "interpolation": "nearest"}
+    picture.ax.imshow(values.numpy(), extent=extent, **style)
     if cell is not None:
         picture.ax.plot(*maps.centers[cell].tolist(), "o", mfc="none", mec="white", mew=2, ms=10)
     return _pixels(picture)
@@ -223,7 +217,7 @@ def draw_location(image: np.ndarray, maps: LevelMaps, cell: tuple[int, int] | No
     picture = _picture(image)
     if cell is not None:
         ax, (x, y) = picture.ax, maps.centers[cell].tolist()
-        draw_box(ax, maps.boxes[cell], LOCATION_COLOR)
+        figures.draw_box(ax, maps.boxes[cell], LOCATION_COLOR)
         sampled = maps.sampled(cell)
         if sampled is not None:
             for color, point in zip(SIDE_COLORS.values(), sampled.tolist(), strict=True):
@@ -240,6 +234,6 @@ def _picture(image: np.ndarray) -> VisImage:
 
 
 def _pixels(picture: VisImage) -> np.ndarray:
-    finish_axes(picture.ax, picture.img.shape)
+    figures.finish_axes(picture.ax, picture.img.shape)
     picture.ax.set_aspect("auto")  # fill the picture, whose sides are rounded
     return picture.get_image()
