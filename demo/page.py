@@ -19,7 +19,10 @@ from tood_d2.inspection import ImageAnalysis
 SCORE_THRESH = 0.3
 MAX_MODELS = 2  # in memory
 HOUR = 3600  # seconds after which the files of a user are deleted
-COLUMNS = {"class": "str", "score": "str"} | dict.fromkeys(("x1", "y1", "x2", "y2"), "number")
+COLUMNS = {
+    "headers": ["class", "score", "x1", "y1", "x2", "y2"],
+    "datatype": ["str"] * 2 + ["number"] * 4,
+}
 HEAD_PICTURES = {
     "location": "Location",
     "scores": "Score, 0 to 1",
@@ -153,12 +156,9 @@ def build_page(app: App) -> gr.Blocks:
                 upload = gr.File(label="Image", file_types=["image"], height=140, elem_id="upload")
                 score = gr.Slider(0, 1, SCORE_THRESH, step=0.01, label="Score", elem_id="score")
                 nms = gr.Slider(0, 1, nms_thresh, step=0.01, label="NMS: IoU", elem_id="nms")
+                choices, label = app.class_choices(first), "Classes (all, if none is chosen)"
                 classes = gr.Dropdown(
-                    app.class_choices(first),
-                    value=[],
-                    multiselect=True,
-                    elem_id="classes",
-                    label="Classes (all, if none is chosen)",
+                    choices, value=[], multiselect=True, elem_id="classes", label=label
                 )
                 files = [
                     gr.DownloadButton(label, interactive=False, size="md")
@@ -170,13 +170,8 @@ def build_page(app: App) -> gr.Blocks:
                     picture = gr.Image(
                         label="Detections", buttons=["fullscreen"], height=480, elem_id="picture"
                     )
-                    columns, types = list(COLUMNS), list(COLUMNS.values())
                     table = gr.Dataframe(
-                        headers=columns,
-                        datatype=types,
-                        show_label=False,
-                        elem_id="table",
-                        interactive=False,
+                        **COLUMNS, show_label=False, elem_id="table", interactive=False
                     )
                 with gr.Tab("Inside the head") as head_tab:
                     level = gr.Radio([], label="Level", elem_id="level")

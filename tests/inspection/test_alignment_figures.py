@@ -11,7 +11,7 @@ from detectron2.modeling.anchor_generator import DefaultAnchorGenerator
 from detectron2.structures import Boxes, Instances
 from tood_d2.inference import DensePredictions
 from tood_d2.inspection.alignment_figures import draw_object, view_object
-from tood_d2.inspection.head_internals import draw_internals, head_internals
+from tood_d2.inspection.head_maps import draw_internals, head_internals
 
 STRIDES = (8, 16)
 LEVEL_SIZES = [(2, 3, 1), (1, 2, 1)]

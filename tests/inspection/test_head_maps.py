@@ -6,8 +6,8 @@ import torch
 
 from detectron2.modeling.anchor_generator import DefaultAnchorGenerator
 from tood_d2.inference import DensePredictions
-from tood_d2.inspection.head_internals import HeadInternals
 from tood_d2.inspection.head_maps import (
+    HeadInternals,
     draw_location,
     draw_map,
     level_maps,

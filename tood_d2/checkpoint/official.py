@@ -9,46 +9,43 @@ from torch import Tensor
 STYLES = ("official", "mmdet")
 
 
-def _rules() -> Iterator[tuple[str, str, str]]:
-    """Module names by :data:`STYLES` and here; ``*`` stands for an index that all share."""
-
-    def same(official: str, own: str) -> tuple[str, str, str]:
-        return official, official, own
+def _rules() -> Iterator[tuple[str, ...]]:
+    """Module names by :data:`STYLES`, or one for both, and here; ``*`` is an index all share."""
 
     own = "backbone.bottom_up"
-    yield same("backbone.conv1", f"{own}.stem.conv1")
-    yield same("backbone.bn1", f"{own}.stem.conv1.norm")
+    yield "backbone.conv1", f"{own}.stem.conv1"
+    yield "backbone.bn1", f"{own}.stem.conv1.norm"
     for stage in range(1, 5):
         block, own_block = f"backbone.layer{stage}.*", f"{own}.res{stage + 1}.*"
         for conv in ("1", "2", "3"):
-            yield same(f"{block}.conv{conv}", f"{own_block}.conv{conv}")
-            yield same(f"{block}.bn{conv}", f"{own_block}.conv{conv}.norm")
-        yield same(f"{block}.conv2.conv_offset", f"{own_block}.conv2.conv_offset")
-        yield same(f"{block}.downsample.0", f"{own_block}.shortcut")
-        yield same(f"{block}.downsample.1", f"{own_block}.shortcut.norm")
+            yield f"{block}.conv{conv}", f"{own_block}.conv{conv}"
+            yield f"{block}.bn{conv}", f"{own_block}.conv{conv}.norm"
+        yield f"{block}.conv2.conv_offset", f"{own_block}.conv2.conv_offset"
+        yield f"{block}.downsample.0", f"{own_block}.shortcut"
+        yield f"{block}.downsample.1", f"{own_block}.shortcut.norm"
     for i in range(3):
-        yield same(f"neck.lateral_convs.{i}.conv", f"backbone.fpn_lateral{i + 3}")
-        yield same(f"neck.fpn_convs.{i}.conv", f"backbone.fpn_output{i + 3}")
-    yield same("neck.fpn_convs.3.conv", "backbone.top_block.p6")
-    yield same("neck.fpn_convs.4.conv", "backbone.top_block.p7")
+        yield f"neck.lateral_convs.{i}.conv", f"backbone.fpn_lateral{i + 3}"
+        yield f"neck.fpn_convs.{i}.conv", f"backbone.fpn_output{i + 3}"
+    yield "neck.fpn_convs.3.conv", "backbone.top_block.p6"
+    yield "neck.fpn_convs.4.conv", "backbone.top_block.p7"
 
     head = "bbox_head"
-    yield same(f"{head}.inter_convs.*.conv", "head.inter_convs.*")
-    yield same(f"{head}.inter_convs.*.conv.conv_offset", "head.inter_convs.*.conv_offset")
-    yield same(f"{head}.inter_convs.*.gn", "head.inter_convs.*.norm")
+    yield f"{head}.inter_convs.*.conv", "head.inter_convs.*"
+    yield f"{head}.inter_convs.*.conv.conv_offset", "head.inter_convs.*.conv_offset"
+    yield f"{head}.inter_convs.*.gn", "head.inter_convs.*.norm"
     for task, own_task in (("cls", "cls"), ("reg", "box")):
         decomp, own_decomp = f"{head}.{task}_decomp", f"head.{own_task}_decomposition"
         for conv, i in ((1, 0), (2, 2)):
             attention = f"layer_attention.{i}"
             yield f"{decomp}.la_conv{conv}", f"{decomp}.{attention}", f"{own_decomp}.{attention}"
-        yield same(f"{decomp}.reduction_conv.conv", f"{own_decomp}.reduction")
-        yield same(f"{decomp}.reduction_conv.gn", f"{own_decomp}.reduction.norm")
-    yield same(f"{head}.tood_cls", "head.cls_logits")
-    yield same(f"{head}.tood_reg", "head.box_reg")
+        yield f"{decomp}.reduction_conv.conv", f"{own_decomp}.reduction"
+        yield f"{decomp}.reduction_conv.gn", f"{own_decomp}.reduction.norm"
+    yield f"{head}.tood_cls", "head.cls_logits"
+    yield f"{head}.tood_reg", "head.box_reg"
     for name, own_name in (("cls_prob", "cls_alignment"), ("reg_offset", "box_alignment")):
         for conv, i in ((1, 0), (2, 2)):
             yield f"{head}.{name}_conv{conv}", f"{head}.{name}_module.{i}", f"head.{own_name}.{i}"
-    yield same(f"{head}.scales.*.scale", "head.scales.*")
+    yield f"{head}.scales.*.scale", "head.scales.*"
 
 
 def _rename(
@@ -130,7 +127,8 @@ def convert_to_official_state_dict(
     Raises:
         ValueError: names the tensors that have no official counterpart.
     """
-    modules = ((rule[-1], rule[STYLES.index(style)]) for rule in _rules())
+    position = -STYLES.index(style)  # the first name or the last, which may be the same
+    modules = ((own, names[position]) for *names, own in _rules())
     converted = _rename(state_dict, modules, "a TOOD on ResNet-FPN")
     norms = [name.rpartition(".")[0] for name in converted if name.endswith(".running_var")]
     return converted | {f"{norm}.num_batches_tracked": torch.tensor(0) for norm in norms}

@@ -15,8 +15,6 @@ from .file import check_state_dict, read_checkpoint
 logger = logging.getLogger(__name__)
 
 _PERIODIC = re.compile(r"model_(\d{7,})\.pth")
-_FINAL = "model_final.pth"
-_TAG = "last_checkpoint"
 
 
 class LastCheckpoint(NamedTuple):
@@ -64,14 +62,14 @@ def load_last_checkpoint(folder: str) -> LastCheckpoint | None:
 
 def _find(folder: str) -> LastCheckpoint | None:
     tagged = ""
-    tag = os.path.join(folder, _TAG)
+    tag = os.path.join(folder, "last_checkpoint")
     with contextlib.suppress(OSError, UnicodeDecodeError), PathManager.open(tag) as file:
         tagged = os.path.basename(file.read().strip())
     if match := _PERIODIC.fullmatch(tagged):
         # Later ones would be left from another run in this folder.
         others = periodic_checkpoints(folder, before=int(match[1]))
     else:
-        others = [*periodic_checkpoints(folder), os.path.join(folder, _FINAL)]
+        others = [*periodic_checkpoints(folder), os.path.join(folder, "model_final.pth")]
     candidates = [path for path in reversed(others) if PathManager.exists(path)]
     if tagged:
         candidates.insert(0, os.path.join(folder, tagged))

@@ -154,8 +154,7 @@ def _make_scalar(dtype: _DType, data: bytes | str) -> np.generic:
 
 
 def _make_array_of_buffer(data: bytes, dtype: _DType, shape: tuple, order: str, axes=None):
-    array = np.frombuffer(data, dtype.value)
-    array = array.reshape(shape, order="F" if order == "F" else "C")
+    array = np.frombuffer(data, dtype.value).reshape(shape, order="F" if order == "F" else "C")
     return array if axes is None else array.transpose(axes)
 
 

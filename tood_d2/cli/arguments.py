@@ -1,11 +1,11 @@
 """Arguments that programs share."""
 
-import argparse
+from argparse import REMAINDER, ArgumentParser, RawDescriptionHelpFormatter
 
 DTYPES = ("auto", "float32", "bfloat16", "float16")
 
 
-def add_config_arguments(parser: argparse.ArgumentParser, **config_file) -> None:
+def add_config_arguments(parser: ArgumentParser, **config_file) -> None:
     """Adds ``--config-file``, ``--trust`` and ``--opts``; the last one ends the command line.
 
     Args:
@@ -17,21 +17,19 @@ def add_config_arguments(parser: argparse.ArgumentParser, **config_file) -> None
     add_trust(parser)
     parser.add_argument(
         "--opts",
-        nargs=argparse.REMAINDER,
+        nargs=REMAINDER,
         default=[],
         help="config overrides: train.init_checkpoint=FILE, or MODEL.WEIGHTS FILE for YAML",
     )
 
 
-def training_argument_parser(epilog: str | None = None) -> argparse.ArgumentParser:
+def training_argument_parser(epilog: str | None = None) -> ArgumentParser:
     """Detectron2's ``default_argument_parser``, without PyTorch, and a few arguments of ours.
 
     By default processes of one machine find a free port. ``--trust``, ``--timeout`` and
     ``--traceback`` are ours; :func:`.launch` takes the last two.
     """
-    parser = argparse.ArgumentParser(
-        epilog=epilog, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = ArgumentParser(epilog=epilog, formatter_class=RawDescriptionHelpFormatter)
     add = parser.add_argument
     add("--config-file", default="", metavar="FILE", help="config, .py or .yaml")
     add_trust(parser)
@@ -55,14 +53,13 @@ def training_argument_parser(epilog: str | None = None) -> argparse.ArgumentPars
     add("--traceback", action="store_true", help="show where an error comes from")
     add(
         "opts",
-        nargs=argparse.REMAINDER,
-        default=None,
+        nargs=REMAINDER,
         help="config overrides at the end: train.max_iter=9, or SOLVER.MAX_ITER 9 for YAML",
     )
     return parser
 
 
-def add_trust(parser: argparse.ArgumentParser) -> None:
+def add_trust(parser: ArgumentParser) -> None:
     """Adds ``--trust``, packages of the user's."""
     parser.add_argument(
         "--trust",

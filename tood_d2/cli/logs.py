@@ -100,9 +100,8 @@ def _is_for_console(record: logging.LogRecord) -> bool:
 
 def _log_error_of_thread(args: threading.ExceptHookArgs) -> None:
     if args.exc_type is not SystemExit:
-        error = args.exc_value
-        text = f"A thread failed: {args.exc_type.__name__}: {error}"
-        logging.getLogger("tood_d2").error(text, exc_info=error)
+        text = f"A thread failed: {args.exc_type.__name__}: {args.exc_value}"
+        logging.getLogger("tood_d2").error(text, exc_info=args.exc_value)
 
 
 def _close(stream) -> None:

@@ -106,23 +106,19 @@ def foreign_packages(content: Any) -> set[str]:
         if isinstance(target, str) and not target.startswith(_KNOWN):
             found.add(target.partition(".")[0])
         return found
-    if isinstance(content, list | tuple):
-        return set().union(*map(foreign_packages, content))
-    return set()
+    items = content if isinstance(content, list | tuple) else ()
+    return set().union(*map(foreign_packages, items))
 
 
 def _check(value: Any, path: str, keys: list, trusted: tuple[str, ...]) -> None:
     where = f"{path}: {'.'.join(map(str, keys))}"
-    if isinstance(value, dict):
-        if "_target_" in value:
-            value["_target_"] = _checked_target(value["_target_"], where, trusted)
-            for name in _FORBIDDEN_ARGUMENTS & value.keys():
-                raise ValueError(f"{where} has the argument {name}, {_only_in_python()}")
-        for key, item in value.items():
+    if isinstance(value, dict) and "_target_" in value:
+        value["_target_"] = _checked_target(value["_target_"], where, trusted)
+        for name in _FORBIDDEN_ARGUMENTS & value.keys():
+            raise ValueError(f"{where} has the argument {name}, {_only_in_python()}")
+    if isinstance(value, dict | list | tuple):
+        for key, item in value.items() if isinstance(value, dict) else enumerate(value):
             _check(item, path, [*keys, key], trusted)
-    elif isinstance(value, list | tuple):
-        for i, item in enumerate(value):
-            _check(item, path, [*keys, i], trusted)
     elif isinstance(value, str) and "${" in _REFERENCE.sub("", value, count=1):
         raise ValueError(f"{where} is {value[:100]!r}, {_only_in_python()}")
 

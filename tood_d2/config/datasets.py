@@ -30,7 +30,6 @@ def register_datasets(run: Run, needed: Collection[str] = ()) -> Run:
     """
     options = run.options
     metadata: dict[str, Metadata] = {}
-    names = {}
     for split in SPLITS:
         json_file, images = getattr(options, f"{split}_json"), getattr(options, f"{split}_images")
         if bool(json_file) != bool(images):
@@ -38,7 +37,6 @@ def register_datasets(run: Run, needed: Collection[str] = ()) -> Run:
             raise ValueError(f"{' and '.join(keys)} go together")
         if json_file:
             metadata[split] = register_coco_json(json_file, images)
-            names[split] = json_file
     if list(metadata) == ["train"]:
         raise ValueError(f"{run.key('test_json')} and {run.key('test_images')} are missing")
     if not metadata:
@@ -47,7 +45,10 @@ def register_datasets(run: Run, needed: Collection[str] = ()) -> Run:
         known = run.known_class_names
         return run.with_options(class_names=known) if known else run
     if len(metadata) == 2:
-        train, test = (_categories(metadata[split]) for split in SPLITS)
+        train, test = (
+            dict(zip(x.thing_dataset_id_to_contiguous_id, x.thing_classes, strict=True))
+            for x in metadata.values()
+        )
         if train != test:
             different = sorted(train.items() ^ test.items())
             raise ValueError(
@@ -61,7 +62,7 @@ def register_datasets(run: Run, needed: Collection[str] = ()) -> Run:
             f"{key} is {options.num_classes}, but {options.test_json} has {len(classes)} classes: "
             "leave it out"
         )
-    run = run.with_datasets(**names)
+    run = run.with_datasets(**{split: x.name for split, x in metadata.items()})
     return run.with_options(class_names=classes, num_classes=len(classes))
 
 
@@ -80,8 +81,3 @@ def _check_registered(run: Run, split: str) -> None:
                 f"{json_file}: the annotations of {name} are not there. Set DETECTRON2_DATASETS to "
                 f"the folder that holds coco/, or {own}"
             )
-
-
-def _categories(metadata: Metadata) -> dict[int, str]:
-    ids = metadata.thing_dataset_id_to_contiguous_id
-    return dict(zip(ids, metadata.thing_classes, strict=True))

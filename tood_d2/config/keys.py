@@ -7,21 +7,6 @@ from .options import all_options
 
 def add_tood_config(cfg: CN) -> None:
     """Adds TOOD's keys to a config, with the values of the official R-50 1x model."""
-    _add_model(cfg)
-    for _, keys, default in all_options():
-        if keys.yaml:
-            _add_missing(cfg, keys.yaml, default)
-
-
-def _add_missing(cfg: CN, key: str, value) -> None:
-    """Adds a dotted key, unless Detectron2 or a project has it already."""
-    *folders, name = key.split(".")
-    for folder in folders:
-        cfg = cfg.setdefault(folder, CN())
-    cfg.setdefault(name, value)
-
-
-def _add_model(cfg: CN) -> None:
     cfg.MODEL.TOOD = node = CN()
 
     node.NUM_CLASSES = 80
@@ -76,3 +61,11 @@ def _add_model(cfg: CN) -> None:
     # Number of (location, class) pairs per level that go into NMS.
     node.TOPK_CANDIDATES_TEST = 1000
     node.NMS_THRESH_TEST = 0.6
+
+    for _, keys, default in all_options():
+        if keys.yaml:
+            *folders, name = keys.yaml.split(".")
+            parent = cfg
+            for folder in folders:
+                parent = parent.setdefault(folder, CN())
+            parent.setdefault(name, default)  # unless Detectron2 or a project has it already

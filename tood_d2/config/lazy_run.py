@@ -42,14 +42,6 @@ class LazyRun(Run):
 
     # Data
 
-    @property
-    def train_names(self) -> list[str]:
-        return self._names("train")
-
-    @property
-    def test_names(self) -> list[str]:
-        return self._names("test")
-
     def _names(self, split: str) -> list[str]:
         names = OmegaConf.select(self.cfg, f"dataloader.{split}.dataset.names", default=[])
         return [names] if isinstance(names, str) else list(names)
@@ -87,17 +79,14 @@ class LazyRun(Run):
         cfg = copy.deepcopy(self.cfg)  # the config itself stays free of the model
         cfg.optimizer.params.model = model
         options = self.options
-        clipping = CfgNode(
-            {
-                "ENABLED": options.clip_enabled,
-                "CLIP_TYPE": options.clip_type,
-                "CLIP_VALUE": options.clip_value,
-                "NORM_TYPE": options.clip_norm_type,
-            }
-        )
-        return maybe_add_gradient_clipping(
-            CfgNode({"SOLVER": {"CLIP_GRADIENTS": clipping}}), instantiate(cfg.optimizer)
-        )
+        clipping = {
+            "ENABLED": options.clip_enabled,
+            "CLIP_TYPE": options.clip_type,
+            "CLIP_VALUE": options.clip_value,
+            "NORM_TYPE": options.clip_norm_type,
+        }
+        solver = CfgNode({"SOLVER": {"CLIP_GRADIENTS": clipping}})
+        return maybe_add_gradient_clipping(solver, instantiate(cfg.optimizer))
 
     def build_lr_scheduler(self, optimizer: Optimizer) -> LRScheduler:
         return LRMultiplier(optimizer, instantiate(self.cfg.lr_multiplier), self.options.max_iter)

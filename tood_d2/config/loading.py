@@ -87,7 +87,11 @@ def _load_lazy(
     path: str, content: dict | None, overrides: list[str], trusted: Collection[str]
 ) -> LazyRun:
     if content is None:
-        cfg = _execute(path)
+        try:
+            cfg = LazyConfig.load(path)
+        except Exception as error:  # of any kind, as it is a program
+            cause = error.__cause__ if isinstance(error, SyntaxError) else None
+            raise ValueError(f"{path}: {describe(cause or error)}") from error
     else:
         trusted = foreign_packages(content) if is_own(path) else trusted
         cfg = create_lazy_config(content, path, trusted)
@@ -100,15 +104,6 @@ def _load_lazy(
     if "model.head.num_classes" in overridden:
         raise ValueError("model.head.num_classes follows model.num_classes: set that instead")
     return LazyRun(LazyConfig.apply_overrides(cfg, overrides), overridden)
-
-
-def _execute(path: str) -> DictConfig:
-    """Loads a ``.py`` config. Errors of any kind name the file, as it is a program."""
-    try:
-        return LazyConfig.load(path)
-    except Exception as error:
-        cause = error.__cause__ if isinstance(error, SyntaxError) else None
-        raise ValueError(f"{path}: {describe(cause or error)}") from error
 
 
 def _check_override(cfg: DictConfig, override: str) -> None:
@@ -134,8 +129,6 @@ def _load_yaml(path: str, overrides: list[str]) -> YamlRun:
     add_tood_config(cfg)
     try:
         cfg.merge_from_other_cfg(CfgNode(PlainCfgNode.load_yaml_with_base(path)))
-    except FileNotFoundError:
-        raise
     except (AssertionError, AttributeError, KeyError, TypeError, ValueError) as error:
         text = str(error)
         raise ValueError(text if path in text else f"{path}: {text}") from error

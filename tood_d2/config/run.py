@@ -2,7 +2,7 @@
 
 import copy
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import Any, ClassVar
@@ -44,8 +44,7 @@ class Run(ABC):
         Raises:
             ValueError: on wrong values, with their keys.
         """
-        keys = {item.name: self.key(item.name) for item in fields(Options)}
-        values = {name: self.get(key) for name, key in keys.items() if key}
+        values = {x.name: self.get(key) for x in fields(Options) if (key := self.key(x.name))}
         return Options(**{name: value for name, value in values.items() if value is not None})
 
     def with_options(self, **values: Any) -> "Run":
@@ -76,14 +75,18 @@ class Run(ABC):
     # Data
 
     @property
-    @abstractmethod
     def train_names(self) -> list[str]:
         """Names of the registered data sets that are trained on."""
+        return self._names("train")
 
     @property
-    @abstractmethod
     def test_names(self) -> list[str]:
         """Names of the registered data sets that are tested on."""
+        return self._names("test")
+
+    @abstractmethod
+    def _names(self, split: str) -> list[str]:
+        """Names of the data sets of "train" or "test"."""
 
     @abstractmethod
     def with_datasets(self, **names: str) -> "Run":
@@ -151,7 +154,7 @@ class Run(ABC):
         """Names of the classes that the model detects, empty if they are not known."""
         if self.options.class_names:
             return list(self.options.class_names)
-        return self._of_metadata(lambda metadata: metadata.get("thing_classes")) or []
+        return next(filter(None, (x.get("thing_classes") for x in self._metadata())), [])
 
     @property
     def class_names(self) -> list[str]:
@@ -173,15 +176,13 @@ class Run(ABC):
                 return [id_ for id_, _ in found]
         except (KeyError, OSError, TypeError, ValueError):  # other or no data are no error here
             pass
-
-        def ids(metadata: Metadata) -> list[int] | None:
+        for metadata in self._metadata():
             contiguous = metadata.get("thing_dataset_id_to_contiguous_id")
-            fits = contiguous and metadata.get("thing_classes") == names
-            return sorted(contiguous, key=contiguous.get) if fits else None
+            if contiguous and metadata.get("thing_classes") == names:
+                return sorted(contiguous, key=contiguous.get)
+        return list(range(1, len(names) + 1))
 
-        return self._of_metadata(ids) or list(range(1, len(names) + 1))
-
-    def _of_metadata(self, read: Callable[[Metadata], list | None]) -> list | None:
-        """What the first data set that tells it tells of its classes."""
-        names = [x for x in (*self.test_names, *self.train_names) if x in DatasetCatalog]
-        return next(filter(None, (read(MetadataCatalog.get(x)) for x in names)), None)
+    def _metadata(self) -> list[Metadata]:
+        """That of the registered data sets, the test data first."""
+        names = (*self.test_names, *self.train_names)
+        return [MetadataCatalog.get(x) for x in names if x in DatasetCatalog]

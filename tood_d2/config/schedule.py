@@ -59,8 +59,7 @@ def fit_schedule(run: Run) -> Run:
                 lengths[name] = _scale(length, factor)
         lengths["max_iter"] = max_iter
         changes["epochs"] = None
-    changes |= lengths
-    changes = {name: x for name, x in changes.items() if x != getattr(options, name)}
+    changes = {k: x for k, x in (changes | lengths).items() if x != getattr(options, k)}
     if changes:
         lines = [f"  {run.key(x)}: {getattr(options, x)} -> {new}" for x, new in changes.items()]
         logger.info(f"Schedule for {batch_size} images per step:\n" + "\n".join(lines))

@@ -11,11 +11,7 @@ from torch.optim.lr_scheduler import LRScheduler
 
 import detectron2.data.transforms as T
 from detectron2.config import CfgNode
-from detectron2.data import (
-    DatasetMapper,
-    build_detection_test_loader,
-    get_detection_dataset_dicts,
-)
+from detectron2.data import DatasetMapper, build_detection_test_loader, get_detection_dataset_dicts
 from detectron2.data.detection_utils import build_augmentation
 from detectron2.evaluation import DatasetEvaluator
 from detectron2.modeling import DatasetMapperTTA, build_model
@@ -46,13 +42,8 @@ class YamlRun(Run):
 
     # Data
 
-    @property
-    def train_names(self) -> list[str]:
-        return list(self.cfg.DATASETS.TRAIN)
-
-    @property
-    def test_names(self) -> list[str]:
-        return list(self.cfg.DATASETS.TEST)
+    def _names(self, split: str) -> list[str]:
+        return list(self.cfg.DATASETS[split.upper()])
 
     def with_datasets(self, **names: str) -> "YamlRun":
         cfg = self.cfg.clone()

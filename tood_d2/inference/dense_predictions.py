@@ -3,6 +3,8 @@
 N images, L levels of Hi x Wi locations with Ai anchors each, R anchors in all levels, K classes.
 """
 
+import math
+from collections.abc import Sequence
 from functools import singledispatch
 from typing import NamedTuple
 
@@ -27,6 +29,22 @@ class DensePredictions(NamedTuple):
     """(height, width) of the network input before padding."""
     level_sizes: list[tuple[int, int, int]]
     """(Hi, Wi, Ai) of each level."""
+
+    def split(self, values: Tensor) -> list[Tensor]:
+        """The parts (Hi * Wi * Ai, ...) of values (R, ...) on each level."""
+        return values.split([math.prod(size) for size in self.level_sizes])
+
+    def on_level(self, values: Tensor, level: int) -> Tensor:
+        """The part (Hi, Wi, Ai, ...) of values (R, ...) on one level."""
+        return self.split(values)[level].unflatten(0, self.level_sizes[level])
+
+    def class_scores(self, classes: Sequence[int] | None) -> Tensor:
+        """The scores, 0 for other classes than these, if any are given."""
+        if not classes:
+            return self.scores
+        wanted = self.scores.new_zeros(self.scores.shape[1], dtype=torch.bool)
+        wanted[classes] = True
+        return self.scores.where(wanted, 0)
 
 
 @torch.no_grad()
@@ -89,33 +107,31 @@ def scores_and_boxes(
 @scores_and_boxes.register
 def _(model: TOOD, features, predictions):
     logits, boxes, *centerness = predictions
-    scores = _sigmoid(logits, model.num_classes)
-    for x in centerness:
-        scores = _multiply(scores, _sigmoid(x, 1))
-    return scores, [permute_to_N_HWA_K(x, 4) for x in boxes]
+    return _scores(model, logits, *centerness), [permute_to_N_HWA_K(x, 4) for x in boxes]
 
 
 @scores_and_boxes.register(FoveaBox)
 @scores_and_boxes.register(RetinaNet)
 def _(model, features, predictions):
     logits, deltas = predictions
-    return _sigmoid(logits, model.num_classes), _apply_deltas(model, features, deltas)
+    return _scores(model, logits), _apply_deltas(model, features, deltas)
 
 
 @scores_and_boxes.register
 def _(model: FCOS, features, predictions):
     logits, deltas, centerness = predictions
-    scores = _multiply(_sigmoid(logits, model.num_classes), _sigmoid(centerness, 1))
     # Eq. 4 of https://arxiv.org/abs/2006.09214
-    return [x.sqrt() for x in scores], _apply_deltas(model, features, deltas)
+    scores = [x.sqrt() for x in _scores(model, logits, centerness)]
+    return scores, _apply_deltas(model, features, deltas)
 
 
-def _sigmoid(logits: list[Tensor], dim: int) -> list[Tensor]:
-    return [permute_to_N_HWA_K(x, dim).sigmoid() for x in logits]
-
-
-def _multiply(scores: list[Tensor], factors: list[Tensor]) -> list[Tensor]:
-    return [x * y for x, y in zip(scores, factors, strict=True)]
+def _scores(model: DenseDetector, logits: list[Tensor], *centerness: list[Tensor]) -> list[Tensor]:
+    """Probabilities of the classes, times the centerness if there is one."""
+    scores = [permute_to_N_HWA_K(x, model.num_classes).sigmoid() for x in logits]
+    for levels in centerness:
+        pairs = zip(scores, levels, strict=True)
+        scores = [x * permute_to_N_HWA_K(y, 1).sigmoid() for x, y in pairs]
+    return scores
 
 
 def _apply_deltas(

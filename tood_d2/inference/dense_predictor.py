@@ -1,12 +1,10 @@
 """Detections for any thresholds from one run of the network."""
 
 import logging
-import math
 import time
 from typing import NamedTuple
 
 import numpy as np
-import torch
 
 from detectron2.modeling.postprocessing import detector_postprocess
 from detectron2.structures import Instances
@@ -77,15 +75,9 @@ class DensePredictor(Predictor):
             The detections as a ``Predictor`` gives them, on the CPU.
         """
         dense, model = predictions.dense, self.model
-        scores = dense.scores
-        if classes:
-            wanted = torch.zeros(scores.shape[1], dtype=torch.bool)
-            wanted[classes] = True
-            scores = scores.where(wanted, 0)
-        level_lengths = [math.prod(size) for size in dense.level_sizes]
         instances = select_detections(
-            scores.split(level_lengths),
-            dense.boxes.split(level_lengths),
+            dense.split(dense.class_scores(classes)),
+            dense.split(dense.boxes),
             dense.image_size,
             score_thresh=model.test_score_thresh if score_thresh is None else score_thresh,
             topk_candidates=model.test_topk_candidates,

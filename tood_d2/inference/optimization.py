@@ -72,10 +72,8 @@ def fold_norms(model: nn.Module) -> nn.Module:
     for module in model.modules():
         norm = getattr(module, "norm", None)
         if isinstance(module, Conv2d) and isinstance(norm, (FrozenBatchNorm2d, _BatchNorm)):
-            statistics = norm.running_mean, norm.running_var, norm.eps
-            module.weight, module.bias = fuse_conv_bn_weights(
-                module.weight, module.bias, *statistics, norm.weight, norm.bias
-            )
+            values = norm.running_mean, norm.running_var, norm.eps, norm.weight, norm.bias
+            module.weight, module.bias = fuse_conv_bn_weights(module.weight, module.bias, *values)
             module.norm = None
     return model
 

@@ -33,6 +33,5 @@ def find_trained_models(folder: str | os.PathLike) -> dict[str, TrainedModel]:
     for config_file in sorted(Path(folder).rglob(CONFIG)):
         for path in map(config_file.with_name, WEIGHTS):
             if path.is_file():
-                model = TrainedModel(str(config_file), str(path))
-                models[str(path.relative_to(folder))] = model
+                models[str(path.relative_to(folder))] = TrainedModel(str(config_file), str(path))
     return models

@@ -9,7 +9,7 @@ that a neighbour's anchors never win. The level is that of the candidate with th
 and both best anchors are candidates on it. An object without candidates has no best anchors.
 """
 
-import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -58,8 +58,7 @@ class ObjectView(NamedTuple):
 
 def anchor_generator_of(model: DenseDetector) -> DefaultAnchorGenerator:
     """FCOS and RetinaNet own their anchors, TOOD leaves them to its head."""
-    owner = model if hasattr(model, "anchor_generator") else model.head
-    return owner.anchor_generator
+    return (model if hasattr(model, "anchor_generator") else model.head).anchor_generator
 
 
 def anchor_centers(
@@ -68,12 +67,6 @@ def anchor_centers(
     """Centres (R, 2), (x, y), on the CPU, of the anchors of levels with these (Hi, Wi, Ai)."""
     maps = [torch.empty(1, 1, height, width) for height, width, _ in level_sizes]
     return Boxes.cat(anchor_generator(maps)).get_centers().cpu()
-
-
-def on_level(values: Tensor, level_sizes: list[tuple[int, int, int]], level: int) -> Tensor:
-    """The part (Hi, Wi, Ai, ...) of one level of values (R, ...)."""
-    parts = values.split([math.prod(size) for size in level_sizes])
-    return parts[level].unflatten(0, level_sizes[level])
 
 
 def view_object(
@@ -108,19 +101,11 @@ def view_object(
     ends = torch.tensor(sizes).prod(dim=1).cumsum(0)
     level = torch.searchsorted(ends, best_score, right=True).item()
     scores, ious, boxes, centers, candidates = (
-        on_level(x, sizes, level) for x in (scores, ious, boxes, centers, candidates)
+        predictions.on_level(x, level) for x in (scores, ious, boxes, centers, candidates)
     )
     best = tuple(x.where(candidates, -1).argmax().item() for x in (scores, ious))
-    return ObjectView(
-        gt_box=gt_box,
-        level=level,
-        stride=anchor_generator.strides[level],
-        scores=scores,
-        ious=ious,
-        boxes=boxes,
-        centers=centers,
-        best=best if candidates.any() else None,
-    )
+    stride, best = anchor_generator.strides[level], best if candidates.any() else None
+    return ObjectView(gt_box, level, stride, scores, ious, boxes, centers, best)
 
 
 def draw_object(rows: list[tuple[str, np.ndarray, ObjectView]], title: str) -> Figure:
@@ -153,26 +138,23 @@ def draw_object(rows: list[tuple[str, np.ndarray, ObjectView]], title: str) -> F
         right.set_title(f"IoU, stride {view.stride}")
         for ax in axes:
             draw_box(ax, view.gt_box, GT_COLOR, label="ground truth")
-            _draw_best_anchors(ax, view)
             finish_axes(ax, image.shape)
-        _draw_best_boxes(left, view)
+        _draw_best(axes, view)
         left.legend(loc="upper center", bbox_to_anchor=(0.5, 0), frameon=False)
     return figure
 
 
-def _draw_best_anchors(ax: Axes, view: ObjectView) -> None:
-    for best, (_, color, _, marker) in zip(view.best or (), BEST_STYLES, strict=False):
-        x, y = view.centers.view(-1, 2)[best].tolist()
-        ax.plot(x, y, color=color, markeredgecolor="white", **marker)
-
-
-def _draw_best_boxes(ax: Axes, view: ObjectView) -> None:
+def _draw_best(axes: Sequence[Axes], view: ObjectView) -> None:
+    """Draws the best anchors on all axes, and their boxes on the first."""
     if view.best is None:
-        ax.plot([], [], " ", label="no anchor inside predicts it")
-    for best, (name, color, linestyle, _) in zip(view.best or (), BEST_STYLES, strict=False):
+        axes[0].plot([], [], " ", label="no anchor inside predicts it")
+    for best, (name, color, linestyle, marker) in zip(view.best or (), BEST_STYLES, strict=False):
+        x, y = view.centers.view(-1, 2)[best].tolist()
+        for ax in axes:
+            ax.plot(x, y, color=color, markeredgecolor="white", **marker)
         score, iou = view.scores.flatten()[best], view.ious.flatten()[best]
         label = f"{name}: score {score:.2f}, IoU {iou:.2f}"
-        draw_box(ax, view.boxes.view(-1, 4)[best], color, linestyle=linestyle, label=label)
+        draw_box(axes[0], view.boxes.view(-1, 4)[best], color, linestyle=linestyle, label=label)
 
 
 def map_extent(centers: Tensor, stride: int) -> tuple[float, ...]:
@@ -185,9 +167,8 @@ def map_extent(centers: Tensor, stride: int) -> tuple[float, ...]:
 def draw_box(ax: Axes, box: Tensor, color: str, **kwargs) -> None:
     """Draws the outline of a box (4,)."""
     x1, y1, x2, y2 = box.tolist()
-    ax.add_patch(
-        Rectangle((x1, y1), x2 - x1, y2 - y1, fill=False, linewidth=2, edgecolor=color, **kwargs)
-    )
+    style = {"fill": False, "linewidth": 2, "edgecolor": color, **kwargs}
+    ax.add_patch(Rectangle((x1, y1), x2 - x1, y2 - y1, **style))
 
 
 def finish_axes(ax: Axes, image_shape: tuple[int, ...]) -> None:

@@ -2,6 +2,7 @@
 
 import copy
 import logging
+from functools import partial
 
 import cv2
 import numpy as np
@@ -14,9 +15,8 @@ from ..evaluation import coco_results
 from ..inference.dense_predictor import DensePredictor
 from ..inference.drawing import draw_detections
 from ..modeling import TaskAlignedHead
+from . import head_maps
 from .alignment_figures import anchor_generator_of
-from .head_internals import SIDE_COLORS, HeadInternals, head_internals
-from .head_maps import LevelMaps, draw_location, draw_map, level_maps, picture_scale
 
 logger = logging.getLogger(__name__)
 
@@ -31,6 +31,7 @@ class ImageAnalysis:
 
     Attributes:
         predictor: the detector.
+        detections: function that selects detections, see :meth:`.DensePredictor.select`.
         levels: names of the levels.
         best_level: index of the level with the highest score.
     """
@@ -44,21 +45,13 @@ class ImageAnalysis:
         self.predictor = predictor
         self.image = image
         self.predictions = predictor.predict(image)
+        self.detections = partial(predictor.select, self.predictions)
         self.levels = list(predictor.model.head_in_features)
         self._generator = anchor_generator_of(predictor.model)
-        self._internals: HeadInternals | None = None
+        self._internals: head_maps.HeadInternals | None = None
         self._point: tuple[float, float] | None = None
         best_scores = [self.maps(level).scores.max() for level in range(len(self.levels))]
         self.best_level = int(np.argmax(best_scores))
-
-    def detections(
-        self,
-        score_thresh: float | None = None,
-        nms_thresh: float | None = None,
-        classes: list[int] | None = None,
-    ) -> Instances:
-        """Selects detections, see :meth:`DensePredictor.select`."""
-        return self.predictor.select(self.predictions, score_thresh, nms_thresh, classes)
 
     def results(self, instances: Instances, file_name: str) -> list[dict]:
         """Detections in the form of COCO's results, see :func:`.coco_results`."""
@@ -81,21 +74,21 @@ class ImageAnalysis:
         """Computes what :meth:`head_pictures` shows of a task-aligned head, the first time only."""
         model = self.predictor.model
         if self._internals is None and isinstance(model.head, TaskAlignedHead):
-            self._internals = head_internals(model, self.predictions.batched_input)
+            self._internals = head_maps.head_internals(model, self.predictions.batched_input)
             self.predictor.num_passes += 1
             logger.info(f"Network run {self.predictor.num_passes}: to look into the head")
 
     def mark(self, x: float, y: float) -> None:
         """Marks the location next to a point, given in pixels of the head's pictures."""
-        scale = picture_scale(self.predictions.dense.image_size)
+        scale = head_maps.picture_scale(self.predictions.dense.image_size)
         self._point = x / scale, y / scale
 
-    def maps(self, level: int, classes: list[int] | None = None) -> LevelMaps:
-        """The maps of a level, see :func:`level_maps`."""
+    def maps(self, level: int, classes: list[int] | None = None) -> head_maps.LevelMaps:
+        """The maps of a level, see :func:`.level_maps`."""
         dense = self.predictions.dense
-        return level_maps(dense, self._internals, self._generator, level, classes)
+        return head_maps.level_maps(dense, self._internals, self._generator, level, classes)
 
-    def _marked_cell(self, maps: LevelMaps) -> tuple[int, int] | None:
+    def _marked_cell(self, maps: head_maps.LevelMaps) -> tuple[int, int] | None:
         return None if self._point is None else maps.cell_at(*self._point)
 
     def head_pictures(
@@ -110,11 +103,9 @@ class ImageAnalysis:
         maps = self.maps(level, classes)
         cell = self._marked_cell(maps)
         image = self.predictor.network_image(self.predictions)
-        scores, alignment = (
-            None if values is None else draw_map(image, values, maps, cell)
-            for values in (maps.scores, maps.alignment)
-        )
-        return draw_location(image, maps, cell), scores, alignment
+        shown = maps.scores, maps.alignment
+        drawn = (None if x is None else head_maps.draw_map(image, x, maps, cell) for x in shown)
+        return head_maps.draw_location(image, maps, cell), *drawn
 
     def describe(self, level: int, classes: list[int] | None = None) -> str | None:
         """Puts the marked location into words, in pixels of the image; None without one."""
@@ -123,8 +114,8 @@ class ImageAnalysis:
         if cell is None:
             return None
         row, column = cell
-        height, width = self.predictions.dense.image_size
-        factors = np.tile([self.image.shape[1] / width, self.image.shape[0] / height], 2)
+        factors = np.divide(self.image.shape[:2], self.predictions.dense.image_size)
+        factors = np.tile(factors[::-1], 2)
         x, y = maps.centers[cell].numpy() * factors[:2]
         x1, y1, x2, y2 = maps.boxes[cell].numpy() * factors
         name = self.predictor.class_names[maps.classes[cell]]
@@ -136,6 +127,6 @@ class ImageAnalysis:
             parts.append(f"alignment {maps.alignment[cell]:.3f}")
         parts.append(f"box ({x1:.1f}, {y1:.1f}) to ({x2:.1f}, {y2:.1f})")
         if maps.offsets is not None:
-            sides = ", ".join(f"{side} ({color})" for side, color in SIDE_COLORS.items())
+            sides = ", ".join(f"{side} ({color})" for side, color in head_maps.SIDE_COLORS.items())
             parts.append(f"its sides are read at the points: {sides}")
         return ", ".join(parts)

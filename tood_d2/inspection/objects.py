@@ -15,7 +15,7 @@ from detectron2.data.detection_utils import convert_image_to_rgb
 from ..config import Run, register_datasets
 from ..inference import check_supported, dense_predictions, load_detector
 from .alignment_figures import ObjectView, anchor_generator_of, draw_object, view_object
-from .head_internals import draw_internals, head_internals
+from .head_maps import draw_internals, head_internals
 
 
 class Detector(NamedTuple):
