@@ -1,5 +1,7 @@
 # PYTHON      use this interpreter as it is, instead of installing everything in .venv
+# COMPILED    1 to compile Detectron2's operators, by a C++ compiler
 # DETECTRON2  Git repository to take Detectron2 from, URL or local checkout
+# TORCH_INDEX package index to take PyTorch from, such as https://download.pytorch.org/whl/cpu
 # PYTEST_ARGS more arguments for pytest
 # APP_ARGS    arguments for demo/app.py, such as --port 8000
 
@@ -9,10 +11,10 @@ ifdef PYTHON
 ENVIRONMENT := check-python
 else
 PYTHON := .venv/bin/python
-ENVIRONMENT := .venv/.installed
+ENVIRONMENT := .venv/.installed$(if $(COMPILED),-compiled)
 endif
 
-export DETECTRON2
+export COMPILED DETECTRON2 TORCH_INDEX
 export PYTHONPATH := $(CURDIR)$(if $(PYTHONPATH),:$(PYTHONPATH))
 
 .PHONY: help
@@ -20,9 +22,9 @@ help:  ## List the targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-9s %s\n", $$1, $$2 }' Makefile
 
 .PHONY: setup
-setup: .venv/.installed  ## Install the project with all that it needs in .venv.
+setup: $(ENVIRONMENT)  ## Install the project with all that it needs in .venv.
 
-.venv/.installed: setup.py constraints.txt dev/install.sh
+.venv/.installed .venv/.installed-compiled: setup.py constraints.txt dev/install.sh
 	dev/install.sh .venv
 	@touch $@
 
@@ -36,13 +38,11 @@ check-python:
 
 .PHONY: demo
 demo: $(ENVIRONMENT)  ## Train a small model on a small data set, report its AP, draw detections.
-	$(PYTHON) dev/make_shapes.py output/shapes
-	$(PYTHON) train_net.py --config-file configs/tood_R_18_FPN_small.py \
+	$(PYTHON) tools/make_shapes.py output/shapes
+	$(PYTHON) train_net.py --config-file configs/tood_R_18_FPN_tiny.py \
 		dataset.train_json=output/shapes/train.json dataset.train_images=output/shapes/train \
 		dataset.test_json=output/shapes/val.json dataset.test_images=output/shapes/val \
-		dataloader.train.mapper.augmentations.0.short_edge_length=160 \
-		dataloader.test.mapper.augmentations.0.short_edge_length=160 \
-		train.max_iter=600 model.initial_phase_iters=200 train.seed=0 train.output_dir=output/demo
+		train.seed=0 train.output_dir=output/demo
 	$(PYTHON) demo/demo.py --config-file output/demo/config.yaml --input output/shapes/val \
 		--output output/demo/pictures --opts train.init_checkpoint=output/demo/model_final.pth
 	$(PYTHON) dev/report_runs.py output/demo --at-least $(DEMO_AP)

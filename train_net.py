@@ -1,70 +1,9 @@
 #!/usr/bin/env python
-"""Trains and evaluates TOOD from a LazyConfig (.py) or a YAML config.
+"""Trains and evaluates TOOD from a LazyConfig (.py) or a YAML config."""
 
-train_net.py --config-file configs/tood_R_50_FPN_1x.py --num-gpus 8
-train_net.py --config-file configs/tood_R_50_FPN_1x.yaml --eval-only MODEL.WEIGHTS model.pth
-"""
-
-from argparse import Namespace
-
-from tood_d2.cli.arguments import DTYPES, training_argument_parser
 from tood_d2.cli.processes import launch
-
-
-def parse_args(argv: list[str] | None = None) -> Namespace:
-    """Detectron2's arguments and ours; a wrong one ends the program.
-
-    Args:
-        argv: the command line's unless given.
-    """
-    parser = training_argument_parser(epilog=__doc__)
-    parser.add_argument(
-        "--optimize",
-        choices=DTYPES,
-        help="with --eval-only: make the model faster, running in this type; bfloat16 needs a GPU "
-        "or a CPU with instructions for it, auto looks",
-    )
-    parser.add_argument(
-        "--tta", action="store_true", help="with --eval-only: detect by test-time augmentation"
-    )
-    args = parser.parse_args(argv)
-    if (args.optimize or args.tta) and not args.eval_only:
-        parser.error("--optimize and --tta go with --eval-only")
-    return args
-
-
-def main(args: Namespace):
-    """Runs in each process."""
-    from detectron2.engine import default_setup
-    from detectron2.utils import comm
-    from tood_d2.checkpoint import fetch_weights
-    from tood_d2.checkpoint.recovery import load_last_checkpoint
-    from tood_d2.cli.logs import setup_logging
-    from tood_d2.config import fit_schedule, load_run, note_dump, register_datasets
-    from tood_d2.engine import Trainer, with_seed
-    from tood_d2.inference import load_detector
-
-    run = load_run(args.config_file, args.opts, args.trust)
-    setup_logging(run.options.output_dir, comm.get_rank())
-    run = register_datasets(run, needed=("test",) if args.eval_only else ("train", "test"))
-    if not args.eval_only:
-        last = load_last_checkpoint(run.options.output_dir) if args.resume else None
-        run = with_seed(fit_schedule(run), last)
-        if last is None:
-            fetch_weights(run.options.init_checkpoint, run.key("init_checkpoint"))
-    default_setup(run.cfg, args)
-    note_dump(run)
-
-    if args.eval_only:
-        resume_dir = run.options.output_dir if args.resume else ""
-        tta = args.tta or run.options.tta_enabled
-        model = load_detector(run, optimize=args.optimize, tta=tta, resume_dir=resume_dir)
-        return Trainer.test(run.cfg, model)
-    trainer = Trainer(run.cfg)
-    trainer.checkpointer.last = last
-    trainer.resume_or_load(resume=args.resume)
-    return trainer.train()
-
+from tood_d2.programs.train import parse_args
+from tood_d2.programs.train import train as main
 
 if __name__ == "__main__":
     launch(main, parse_args())

@@ -1,94 +1,9 @@
 #!/usr/bin/env python
-"""Serves a page in the browser to try trained models on.
+"""Serves a page in the browser to try trained models on."""
 
-app.py
-app.py --config-file configs/tood_R_50_FPN_1x.py --opts train.init_checkpoint=model.pth
-
-Without --config-file it offers the models that training left in a folder, the one of `make demo`
-first.
-"""
-
-import argparse
-import errno
-import importlib.util
-import os
-import socket
 import sys
-from collections.abc import Callable
-from functools import partial
 
-from tood_d2.cli.arguments import add_config_arguments
-from tood_d2.cli.messages import short_errors
-
-FIRST_MODEL = os.path.join("demo", "model_final.pth")
-
-
-def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    add = parser.add_argument
-    add("--models", default="output", help="folder to look for models in (default: output)")
-    add("--host", default="127.0.0.1", help="address to serve; 0.0.0.0 lets other machines in")
-    add("--port", type=int, default=7860, help="port to serve (default: 7860)")
-    add_config_arguments(parser, help="config of the only model, .py or .yaml")
-    args = parser.parse_args()
-    if args.opts and args.config_file is None:
-        parser.error("--opts needs --config-file")
-    if importlib.util.find_spec("gradio") is None:
-        parser.error("Gradio is missing: install it by pip install -e '.[app]'")
-    try:
-        socket.create_server((args.host, args.port)).close()
-    except (OSError, OverflowError) as error:
-        if getattr(error, "errno", None) == errno.EADDRINUSE:
-            parser.error(f"port {args.port} is taken: choose another one with --port")
-        parser.error(f"--host {args.host} --port {args.port} cannot be served: {error}")
-    return args
-
-
-def find_runs(args: argparse.Namespace) -> dict[str, Callable]:
-    """Functions that give a model's run, by names of the models; the one of `make demo` first."""
-    from tood_d2.config import load_run
-    from tood_d2.inference import find_trained_models
-
-    if args.config_file is not None:
-        return {args.config_file: lambda: load_run(args.config_file, args.opts, args.trust)}
-    models = find_trained_models(args.models)
-    if not models:
-        raise FileNotFoundError(
-            f"{args.models}: no trained model in it, which is a folder with config.yaml and "
-            "model_final.pth. Train one by 'make demo', or name one with --models FOLDER or with "
-            "--config-file and --opts"
-        )
-    names = sorted(models, key=lambda name: name != FIRST_MODEL)
-    return {name: partial(models[name].load_run, args.trust) for name in names}
-
-
-def main() -> None:
-    args = parse_args()
-    with short_errors("app.py"):
-        from tood_d2.cli.logs import setup_logging
-
-        setup_logging()
-
-        from page import App, build_page
-
-        page = build_page(App(find_runs(args)))
-        page.queue(api_open=False).launch(
-            server_name=args.host,
-            server_port=args.port,
-            prevent_thread_lock=True,
-            share=False,
-            ssr_mode=False,
-            quiet=True,
-            footer_links=[],
-            run_history=False,
-            enable_monitoring=False,
-            max_file_size="100mb",
-        )
-    print(f"Open {page.local_url} in a browser. Ctrl+C ends.", flush=True)
-    page.block_thread()
-
+from tood_d2.programs.app import main
 
 if __name__ == "__main__":
     sys.exit(main())

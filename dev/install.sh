@@ -4,12 +4,14 @@
 #     dev/install.sh .venv
 #
 # BASE_PYTHON  the Python to make the environment from (default: python3)
-# DETECTRON2   a Git repository of Detectron2, URL or local checkout, that has the commit below
+# COMPILED     1 to compile Detectron2's operators
+# DETECTRON2   a Git repository of Detectron2, URL or local checkout, that has the tested commit
+# TORCH_INDEX  package index to take PyTorch from, such as https://download.pytorch.org/whl/cpu
 set -eu
 
-COMMIT=02b5c4e295e990042a714712c21dc79b731e8833
 BASE_PYTHON=${BASE_PYTHON:-python3}
-DETECTRON2=${DETECTRON2:-https://github.com/facebookresearch/detectron2.git}
+OLDEST=3.10
+NEWEST=3.13
 
 fail() {
     echo "install.sh: $*" >&2
@@ -21,67 +23,54 @@ unset PYTHONPATH PYTHONHOME  # the environment stands alone
 [ $# -eq 1 ] || fail "usage: dev/install.sh VENV_DIR"
 venv=$1
 root=$(cd "$(dirname "$0")/.." && pwd)
+python=$venv/bin/python
+[ -x "$python" ] || python=$BASE_PYTHON
+
+"$python" - $OLDEST $NEWEST 2>/dev/null <<'EOP' || fail "$python is not Python $OLDEST to $NEWEST," \
+    "which tood_d2 was tried with: name one that is with BASE_PYTHON."
+import sys
+oldest, newest = (tuple(map(int, x.split("."))) for x in sys.argv[1:])
+sys.exit(not oldest <= sys.version_info[:2] <= newest)
+EOP
+"$python" -c 'import venv, ensurepip' 2>/dev/null ||
+    fail "$python cannot make virtual environments (on Debian and Ubuntu: package python3-venv)."
+
+install_detectron2() {
+    PYTHONPATH="$root" "$python" -m tood_d2.programs.install_detectron2 \
+        ${COMPILED:+--compiled} --constraint "$root/constraints.txt" "$@"
+}
 
 pip() {
-    "$venv/bin/python" -m pip -qq --disable-pip-version-check "$@"
+    "$python" -m pip --disable-pip-version-check "$@"
 }
 
-# Whether the environment has Detectron2 at the commit, built for the PyTorch that it has.
-has_detectron2() {
-    [ -x "$venv/bin/python" ] && "$venv/bin/python" - "$COMMIT" 2>/dev/null <<'EOF'
-import sys
-from importlib.metadata import distribution
+install_detectron2 --check >/dev/null
 
-import torch
-from detectron2 import _C
-
-sys.exit(sys.argv[1] not in distribution("detectron2").read_text("direct_url.json"))
-EOF
-}
-
-check_prerequisites() {
-    compiler=${CXX:-c++}
-    command -v git >/dev/null || fail "git is missing, it is needed to fetch Detectron2."
-    command -v "${compiler%% *}" >/dev/null ||
-        fail "there is no C++ compiler ($compiler), it is needed to build Detectron2."
-    "$BASE_PYTHON" -c 'import os, sys, sysconfig
-sys.exit(not os.path.exists(os.path.join(sysconfig.get_path("include"), "Python.h")))' ||
-        fail "$BASE_PYTHON has no Python.h (on Debian and Ubuntu: package python3-dev)," \
-            "it is needed to build Detectron2."
-    if [ -d "$DETECTRON2" ]; then
-        git -C "$DETECTRON2" cat-file -e "$COMMIT^{commit}" 2>/dev/null ||
-            fail "$DETECTRON2 is not a Git repository that has Detectron2's commit $COMMIT."
-    else
-        reason=$(GIT_TERMINAL_PROMPT=0 git ls-remote "$DETECTRON2" HEAD 2>&1 >/dev/null) ||
-            fail "cannot read $DETECTRON2 ($(echo "$reason" | tail -n 1)):" \
-                "give a local checkout with DETECTRON2=/path/to/checkout."
-    fi
-}
-
-"$BASE_PYTHON" -c 'import sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null ||
-    fail "$BASE_PYTHON is not Python 3.10 or newer: name one that is with BASE_PYTHON."
-
-has_detectron2 || check_prerequisites
-
-if ! [ -x "$venv/bin/pip" ]; then
+if [ "$python" = "$BASE_PYTHON" ]; then
     echo "Making the environment $venv ..."
     "$BASE_PYTHON" -m venv "$venv"
+    python=$venv/bin/python
 fi
 
-echo "Installing PyTorch (minutes, if its gigabytes have to be downloaded) ..."
-pip install --constraint "$root/constraints.txt" torch torchvision setuptools wheel ninja
-
-if ! has_detectron2; then
-    echo "Building Detectron2 (some minutes) ..."
-    # pip would keep another commit of the same version, and cached builds for another PyTorch.
-    pip uninstall --yes detectron2
-    [ -d "$DETECTRON2" ] && DETECTRON2=file://$(cd "$DETECTRON2" && pwd)
-    pip install --constraint "$root/constraints.txt" --no-build-isolation --no-cache-dir \
-        "git+$DETECTRON2@$COMMIT"
+if [ -n "${TORCH_INDEX:-}" ]; then
+    echo "Installing PyTorch from $TORCH_INDEX ..."
+    pip install --constraint "$root/constraints.txt" --index-url "$TORCH_INDEX" --no-deps \
+        torch torchvision
+else
+    echo "Installing PyTorch for GPUs and CPUs (2.5 GB to download, 5.5 GB on the disk;" \
+        "less with TORCH_INDEX=https://download.pytorch.org/whl/cpu) ..."
 fi
+pip install --constraint "$root/constraints.txt" torch torchvision
 
-echo "Installing tood_d2 and the rest of what it needs (a minute) ..."
-pip install --constraint "$root/constraints.txt" --no-build-isolation --editable "$root[dev]"
+install_detectron2
 
-"$venv/bin/python" -c 'import cv2' ||
-    fail "OpenCV does not load: on Debian and Ubuntu it needs the packages libgl1 and libglib2.0-0."
+echo "Installing tood_d2 and the rest of what it needs (500 MB to download) ..."
+pip install --constraint "$root/constraints.txt" --editable "$root[dev]"
+
+if ! "$python" -c 'import cv2' 2>/dev/null; then
+    echo "This machine lacks the libraries of a desktop: installing OpenCV without windows ..."
+    pip uninstall --yes --quiet opencv-python
+    pip install --constraint "$root/constraints.txt" --force-reinstall --no-deps \
+        opencv-python-headless
+    "$python" -c 'import cv2' || fail "OpenCV does not load."
+fi

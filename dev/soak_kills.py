@@ -14,10 +14,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import torch
-from make_shapes import make_shapes
 from tabulate import tabulate
 from torch import Tensor
 from tqdm import tqdm
+
+from tood_d2.data.shapes import make_shapes
 
 ROOT = Path(__file__).resolve().parents[1]
 FINAL = "model_final.pth"

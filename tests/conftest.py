@@ -16,7 +16,6 @@ from unittest import mock
 import pytest
 import torch
 from hypothesis import settings
-from make_shapes import make_shapes
 from torch import nn
 
 from detectron2.config import LazyConfig
@@ -25,6 +24,7 @@ from detectron2.layers import ShapeSpec
 from detectron2.modeling import Backbone
 from detectron2.modeling.anchor_generator import DefaultAnchorGenerator
 from tood_d2.config import load_run, register_datasets
+from tood_d2.data.shapes import make_shapes
 from tood_d2.modeling import TOOD, ATSSAssigner, TaskAlignedAssigner, TaskAlignedHead
 
 # Export takes packages that not everyone has.

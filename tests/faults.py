@@ -22,11 +22,12 @@ from unittest import mock
 
 import torch
 from fault_cases import HACKED, SMALL, Case, small_weights
-from make_shapes import make_shapes
 from PIL import Image
 from script_runs import Command, Outcome, run
 from tabulate import tabulate
 from tqdm import tqdm
+
+from tood_d2.data.shapes import make_shapes
 
 STARTED = "Starting training"
 

@@ -1,6 +1,12 @@
 """TOOD, task-aligned one-stage object detection, for Detectron2."""
 
 import importlib
+import sys
+
+if sys.version_info < (3, 10):  # before anything fails on what is new in it
+    raise ImportError(
+        "tood_d2 needs Python 3.10 or newer, %s is %d.%d" % (sys.executable, *sys.version_info[:2])
+    )
 
 __version__ = "0.1.0"
 

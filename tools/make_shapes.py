@@ -1,8 +1,9 @@
 #!/usr/bin/env python
-"""Makes a small detection data set of coloured shapes, by dev/make_shapes.py."""
+"""Makes a small detection data set of coloured shapes."""
 
-import runpy
-from pathlib import Path
+import sys
+
+from tood_d2.programs.make_shapes import main
 
 if __name__ == "__main__":
-    runpy.run_path(str(Path(__file__).parents[1] / "dev" / "make_shapes.py"), run_name="__main__")
+    sys.exit(main())

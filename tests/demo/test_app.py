@@ -1,10 +1,12 @@
 """What the page of app.py does, without a browser."""
 
+import importlib
 import json
 import re
 import socket
 import subprocess
 import sys
+from argparse import Namespace
 from pathlib import Path
 
 import cv2
@@ -12,16 +14,17 @@ import numpy as np
 import pytest
 
 from tood_d2.inference import TrainedModel, find_trained_models
+from tood_d2.programs.app import find_runs
 
 ROOT = Path(__file__).resolve().parents[2]
 MODEL = "demo/model_final.pth"
 
 
 @pytest.fixture(scope="module")
-def page(load_script):
+def page():
     """The module page.py."""
     pytest.importorskip("gradio")
-    return load_script("demo/page.py")
+    return importlib.import_module("tood_d2.programs.page")
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +65,6 @@ class TestCommandLine:
     def run(self, load_script, monkeypatch, capsys, free_port):
         """Runs app.py until it ends with an error, which is returned."""
         monkeypatch.setattr("tood_d2.cli.logs.setup_logging", lambda: None)
-        monkeypatch.syspath_prepend(ROOT / "demo")
 
         def _run(*args):
             argv = ["app.py", "--port", str(free_port), *map(str, args)]
@@ -103,14 +105,13 @@ class TestCommandLine:
         monkeypatch.setitem(sys.modules, "gradio", None)
         assert "Gradio is missing" in run()
 
-    def test_the_model_of_make_demo_comes_first(self, load_script, tmp_path):
+    def test_the_model_of_make_demo_comes_first(self, tmp_path):
         for name in ("a", "demo", "z"):
             (tmp_path / name).mkdir()
             for file in ("config.yaml", "model_best.pth", "model_final.pth"):
                 (tmp_path / name / file).touch()
-        script = load_script("demo/app.py")
-        args = script.argparse.Namespace(models=tmp_path, config_file=None, trust=[])
-        names = list(script.find_runs(args))
+        args = Namespace(models=tmp_path, config_file=None, trust=[])
+        names = list(find_runs(args))
         assert names[:3] == ["demo/model_final.pth", "a/model_final.pth", "a/model_best.pth"]
         assert len(names) == 6
 

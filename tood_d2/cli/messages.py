@@ -9,9 +9,10 @@ from collections.abc import Callable, Iterator
 from traceback import extract_tb
 
 from .logs import log_file, setup_logging
+from .requirements import MissingRequirement, check_requirements
 
 # Of what was given to the program; others may be faults of the program itself.
-_EXPECTED = (OSError, ValueError, FloatingPointError)
+_EXPECTED = (OSError, ValueError, FloatingPointError, MissingRequirement)
 
 
 @contextlib.contextmanager
@@ -53,6 +54,7 @@ def run_program(run: Callable[[Namespace], int | None], args: Namespace) -> int:
         The status to exit with, 0 if the function returns None.
     """
     with short_errors(os.path.basename(sys.argv[0])):
+        check_requirements()
         setup_logging()
         return run(args) or 0
 

@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 from .logs import capture_warnings, setup_logging
 from .messages import short_errors
+from .requirements import check_requirements
 
 # Here for started processes, which import Detectron2 before they call anything.
 capture_warnings()
@@ -86,6 +87,7 @@ def launch(main: Callable[[Namespace], object], args: Namespace) -> None:
         SystemExit: with the status of the process that failed first.
     """
     with short_errors(os.path.basename(sys.argv[0]), args.traceback):
+        check_requirements()
         setup_logging()
         process = started_process(os.environ) if args.num_machines == 1 else None
         num_processes = process.local_world_size if process else args.num_gpus

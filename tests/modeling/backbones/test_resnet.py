@@ -193,6 +193,16 @@ class TestResNet:
         assert [conv.out_channels for conv in convs] == [256, 512, 1024, 2048]
         assert {conv.groups for conv in convs} == {64}
 
+    @pytest.mark.parametrize(
+        ("depth", "channels"), [(18, [24, 48, 96, 192]), (50, [96, 192, 384, 768])]
+    )
+    def test_narrow(self, depth, channels):
+        """24 instead of 64 channels: three eighths of 64, 128, ... or 256, 512, ..."""
+        resnet = build_resnet(depth=depth, width=24, out_features=("res2", "res3", "res4", "res5"))
+        assert [x.channels for x in resnet.output_shape().values()] == channels
+        assert resnet.stem.conv1.out_channels == resnet.res2[0].conv1.out_channels == 24
+        assert resnet(torch.zeros(1, 3, 32, 64))["res5"].shape == (1, channels[-1], 1, 2)
+
     @pytest.mark.parametrize("settings", [{"num_groups": 2}, {"deform_on_per_stage": [True] * 4}])
     def test_basic_blocks_are_neither(self, settings):
         with pytest.raises(ValueError, match="ResNet-18"):

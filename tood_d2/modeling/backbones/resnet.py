@@ -10,8 +10,12 @@ from detectron2.layers import Conv2d, FrozenBatchNorm2d, ShapeSpec
 from detectron2.modeling import BACKBONE_REGISTRY
 from detectron2.modeling.backbone import FPN, BasicStem, BottleneckBlock, ResNet
 from detectron2.modeling.backbone.fpn import LastLevelP6P7
+from detectron2.modeling.backbone.resnet import BasicBlock
 
 from ..deform_conv import ModulatedDeformConv2d
+
+BASIC_BLOCKS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3)}
+"""Blocks per stage of the ResNets that are made of basic blocks, by depth."""
 
 BOTTLENECK_BLOCKS = {50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3)}
 """Blocks per stage of the ResNets that are made of bottleneck blocks, by depth."""
@@ -107,6 +111,7 @@ def build_resnet(
     stride_in_1x1: bool = False,
     num_groups: int = 1,
     width_per_group: int = 64,
+    width: int = 64,
     deform_on_per_stage: Sequence[bool] = (False, False, False, False),
     deform_groups: int = 1,
 ) -> ResNet:
@@ -123,6 +128,7 @@ def build_resnet(
             convolution as in torchvision's weights, True as in MSRA's.
         num_groups: of the 3x3 convolutions, above 1 for ResNeXt.
         width_per_group: channels of each of these groups in res2.
+        width: channels of the stem; those of all stages are in proportion.
         deform_on_per_stage: whether res2 to res5 have deformable 3x3 convolutions.
         deform_groups: groups of channels with offsets of their own.
 
@@ -131,30 +137,34 @@ def build_resnet(
     """
     if norm == "FrozenStatsBN":
         norm = FrozenStatsBatchNorm2d
-    stem = BasicStem(in_channels=in_channels, out_channels=64, norm=norm)
-    if depth not in BOTTLENECK_BLOCKS:
-        if num_groups != 1 or any(deform_on_per_stage):
-            raise ValueError(f"ResNet-{depth} has no bottleneck blocks to be grouped or deformable")
-        stages = ResNet.make_default_stages(depth, norm=norm)
-    else:
-        stages = []
-        for i, num_blocks in enumerate(BOTTLENECK_BLOCKS[depth]):
-            block = {"block_class": BottleneckBlock}
-            if deform_on_per_stage[i]:
-                block = {"block_class": DeformBottleneckBlock, "deform_groups": deform_groups}
-            stages.append(
-                ResNet.make_stage(
-                    **block,
-                    num_blocks=num_blocks,
-                    stride_per_block=[1 if i == 0 else 2] + [1] * (num_blocks - 1),
-                    in_channels=64 if i == 0 else 128 << i,
-                    bottleneck_channels=num_groups * width_per_group << i,
-                    out_channels=256 << i,
-                    num_groups=num_groups,
-                    norm=norm,
-                    stride_in_1x1=stride_in_1x1,
-                )
+    is_basic = depth in BASIC_BLOCKS
+    if is_basic and (num_groups != 1 or any(deform_on_per_stage)):
+        raise ValueError(f"ResNet-{depth} has no bottleneck blocks to be grouped or deformable")
+    stem = BasicStem(in_channels=in_channels, out_channels=width, norm=norm)
+    stages, channels = [], width
+    for i, num_blocks in enumerate(BASIC_BLOCKS[depth] if is_basic else BOTTLENECK_BLOCKS[depth]):
+        if is_basic:
+            block = {"block_class": BasicBlock}
+        else:
+            block = {
+                "block_class": BottleneckBlock,
+                "bottleneck_channels": num_groups * width_per_group * width // 64 << i,
+                "num_groups": num_groups,
+                "stride_in_1x1": stride_in_1x1,
+            }
+        if deform_on_per_stage[i]:
+            block |= {"block_class": DeformBottleneckBlock, "deform_groups": deform_groups}
+        inputs, channels = channels, (width if is_basic else 4 * width) << i
+        stages.append(
+            ResNet.make_stage(
+                **block,
+                num_blocks=num_blocks,
+                stride_per_block=[1 if i == 0 else 2] + [1] * (num_blocks - 1),
+                in_channels=inputs,
+                out_channels=channels,
+                norm=norm,
             )
+        )
     resnet = ResNet(stem, stages, out_features=out_features, freeze_at=freeze_at)
     fold_fixed_norms(resnet)
     return resnet

@@ -1,4 +1,3 @@
-#!/usr/bin/env python
 """A small synthetic detection data set: coloured shapes on soft backgrounds, in COCO format.
 
 It takes seconds to make and minutes to learn, which is what demonstrations and end-to-end tests
@@ -6,18 +5,14 @@ need. Every image depends on the seed, its split and its id alone, so a larger d
 smaller one.
 """
 
-import argparse
 import colorsys
 import json
-import sys
 import tempfile
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 from tqdm import tqdm
-
-from tood_d2.cli.messages import short_errors
 
 # As in COCO, the ids do not start at 0 and are not contiguous.
 CATEGORIES = {1: "circle", 2: "rectangle", 4: "triangle", 5: "star"}
@@ -116,7 +111,8 @@ def _write_split(root: Path, split: str, num_images: int, seed: int, info: dict)
         num_objects = 0 if image_id % EMPTY_EVERY == 0 else rng.integers(1, MAX_OBJECTS + 1)
         category_ids, owner = _place_objects(rng, num_objects)
         file_name = f"{image_id:06d}.png"
-        Image.fromarray(_paint(rng, category_ids, owner)).save(root / split / file_name)
+        image = Image.fromarray(_paint(rng, category_ids, owner))
+        image.save(root / split / file_name, compress_level=1)  # three times as fast
 
         images.append({"id": image_id, "file_name": file_name, "width": WIDTH, "height": HEIGHT})
         for number, category_id in enumerate(category_ids, start=1):
@@ -209,20 +205,3 @@ def _paint(rng: np.random.Generator, category_ids: list[int], owner: np.ndarray)
 def _color(rng: np.random.Generator, *hsv_ranges: tuple[float, float]) -> np.ndarray:
     hsv = [rng.uniform(low, high) for low, high in hsv_ranges]
     return 255 * np.array(colorsys.hsv_to_rgb(*hsv))
-
-
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("output_dir", help="folder to create")
-    parser.add_argument("--num-train", type=int, default=300, help="training images (300)")
-    parser.add_argument("--num-val", type=int, default=60, help="validation images (60)")
-    parser.add_argument("--seed", type=int, default=0)
-    args = parser.parse_args()
-    with short_errors("make_shapes.py"):
-        made = make_shapes(args.output_dir, args.num_train, args.num_val, args.seed)
-    print(f"{args.output_dir}: " + ("made." if made else "already there, nothing to do."))
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from make_shapes import CATEGORIES, make_shapes, polygon_mask
 from PIL import Image
+
+from tood_d2.data.shapes import CATEGORIES, make_shapes, polygon_mask
 
 ROOT = Path(__file__).resolve().parents[2]
 NUM_TRAIN, NUM_VAL = 30, 2
@@ -202,7 +203,7 @@ def test_the_command_makes_the_data_once(tmp_path, monkeypatch, capsys):
     def run(*arguments):
         monkeypatch.setattr(sys, "argv", ["make_shapes.py", *arguments])
         with pytest.raises(SystemExit) as stop:
-            runpy.run_path(str(ROOT / "dev" / "make_shapes.py"), run_name="__main__")
+            runpy.run_path(str(ROOT / "tools" / "make_shapes.py"), run_name="__main__")
         return stop.value.code, *capsys.readouterr()
 
     folder = str(tmp_path / "deep" / "shapes")

@@ -1,0 +1,52 @@
+"""What the programs need to be installed, asked before they import it."""
+
+import importlib.util
+import logging
+import sys
+from importlib import metadata
+
+# The least versions of setup.py; docs/installation.md says which were run.
+LEAST = {"torch": (2, 6), "torchvision": (0, 21)}
+NEWEST_PYTHON = (3, 13)
+
+logger = logging.getLogger("tood_d2")
+
+
+class MissingRequirement(ImportError):
+    """A package that is missing, too old or does not load, with what to do about it."""
+
+
+def check_requirements() -> None:
+    """Looks for PyTorch, torchvision, Detectron2 and OpenCV, without importing the slow ones.
+
+    Raises:
+        MissingRequirement: if one of them is missing or too old, or OpenCV does not load.
+    """
+    if sys.version_info[:2] > NEWEST_PYTHON:
+        logger.warning(
+            "Python %d.%d has not been tried with tood_d2, the newest that has is %d.%d.",
+            *sys.version_info[:2],
+            *NEWEST_PYTHON,
+        )
+    for package, least in LEAST.items():
+        wanted = f"{package}>={'.'.join(map(str, least))}"
+        try:
+            version = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            raise MissingRequirement(
+                f"{package} is missing for {sys.executable}: pip install '{wanted}'"
+            ) from None
+        if tuple(map(int, version.split(".")[:2])) < least:
+            raise MissingRequirement(f"{package} {version} is too old: pip install '{wanted}'")
+    if importlib.util.find_spec("detectron2") is None:
+        raise MissingRequirement(
+            f"Detectron2 is missing for {sys.executable}: 'tood install-detectron2' installs it, "
+            "without a compiler"
+        )
+    try:
+        import cv2  # noqa: F401
+    except ImportError as error:
+        raise MissingRequirement(
+            f"OpenCV does not load ({error}): pip install --force-reinstall --no-deps "
+            "opencv-python-headless"
+        ) from error

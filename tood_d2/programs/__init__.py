@@ -1,0 +1,1 @@
+"""The programs that users call: the command ``tood``, and the scripts of a checkout."""

@@ -1,0 +1,104 @@
+"""Draws the detections of a trained model on images, videos or what a camera sees.
+
+%(prog)s --input images/
+%(prog)s --config-file output/demo/config.yaml --input images/ --output pictures \
+    --opts train.init_checkpoint=output/demo/model_final.pth
+%(prog)s --onnx model.onnx --video-input street.mp4
+"""
+
+import argparse
+import json
+import os
+
+from tood_d2.cli.arguments import DTYPES, add_config_arguments
+from tood_d2.cli.messages import run_program
+
+DEFAULT_MODEL = "tood_R_50_FPN_1x"
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add = parser.add_argument
+    add("--onnx", metavar="FILE", help="model of tools/export_model.py, instead of a config")
+    inputs = parser.add_mutually_exclusive_group(required=True)
+    inputs.add_argument("--input", nargs="+", help="images, folders or globs")
+    inputs.add_argument("--video-input", metavar="FILE", help="a video")
+    inputs.add_argument(
+        "--webcam", nargs="?", type=int, const=0, metavar="N", help="camera number N (0), shown"
+    )
+    add("--output", default="demo_output", help="folder for the pictures (demo_output)")
+    add("--save-json", metavar="FILE", help="for the detections, in the form of COCO's results")
+    add("--confidence-threshold", type=float, default=0.3, help="least score (0.3)")
+    add("--classes", nargs="+", default=[], metavar="NAME", help="of detections to keep (all)")
+    add("--batch-size", type=int, default=1, help="images that are detected in together (1)")
+    add(
+        "--optimize",
+        choices=DTYPES,
+        help="make the model faster, running in this type; bfloat16 needs a GPU or a CPU with "
+        "instructions for it, auto looks",
+    )
+    add("--tta", action="store_true", help="detect by test-time augmentation")
+    add("--slice-size", type=int, metavar="PIXELS", help="detect in slices of large images, too")
+    help = f"config, .py or .yaml; by default {DEFAULT_MODEL}'s, for COCO"
+    add_config_arguments(parser, help=help)
+    args = parser.parse_args()
+    if not 0 <= args.confidence_threshold <= 1:
+        parser.error(f"--confidence-threshold {args.confidence_threshold}: scores are from 0 to 1")
+    for name, least in (("batch_size", 1), ("slice_size", 32)):
+        if (value := getattr(args, name)) is not None and value < least:
+            parser.error(f"--{name.replace('_', '-')} {value}: should be at least {least}")
+    if args.onnx and (args.config_file or args.opts or args.optimize or args.tta):
+        parser.error("--onnx goes with none of --config-file, --opts, --optimize, --tta")
+    return args
+
+
+def build_predictor(args: argparse.Namespace):
+    """The predictor that the arguments ask for."""
+    if args.onnx:
+        from tood_d2.export.onnx_detector import ONNXPredictor
+
+        predictor = ONNXPredictor(args.onnx)
+    else:
+        from tood_d2 import model_zoo
+        from tood_d2.config import load_run
+        from tood_d2.inference import Predictor
+
+        config, opts = args.config_file, args.opts
+        if config is None:
+            config = model_zoo.get_config_file(DEFAULT_MODEL)
+            opts = [f"train.init_checkpoint=tood://{DEFAULT_MODEL}", *opts]
+        run = load_run(config, opts, args.trust)
+        predictor = Predictor(run, optimize=args.optimize, tta=args.tta)
+    if args.slice_size:
+        from tood_d2.inference.slicing import SlicedPredictor
+
+        predictor = SlicedPredictor(predictor, args.slice_size)
+    return predictor
+
+
+def run(args: argparse.Namespace) -> int:
+    from tood_d2.inference.pictures import Demo, find_images, output_paths
+
+    paths = find_images(args.input or [])
+    output_paths(paths, args.output)  # names images that would be overwritten
+    if args.save_json and not os.path.isdir(os.path.dirname(args.save_json) or "."):
+        raise NotADirectoryError(f"--save-json {args.save_json}: its folder does not exist")
+    demo, num_skipped = Demo(build_predictor(args), args.confidence_threshold, args.classes), 0
+    if args.webcam is not None:
+        demo.show_camera(args.webcam)
+    else:
+        os.makedirs(args.output, exist_ok=True)
+        if args.video_input:
+            demo.draw_video(args.video_input, args.output, args.batch_size)
+        else:
+            num_skipped = demo.draw_images(paths, args.output, args.batch_size)
+    if args.save_json:
+        with open(args.save_json, "w") as f:
+            json.dump(demo.results, f)
+    return 1 if num_skipped else 0
+
+
+def main() -> int:
+    return run_program(run, parse_args())
