@@ -16,13 +16,17 @@ setup(
     name="tood_d2",
     version=VERSION,
     description="TOOD: Task-aligned One-stage Object Detection, for Detectron2",
+    long_description=(ROOT / "README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
     license="Apache-2.0",
+    classifiers=[f"Programming Language :: Python :: 3.{minor}" for minor in (10, 11, 12, 13)],
+    entry_points={"console_scripts": ["tood = tood_d2.__main__:main"]},
     # The configs become part of the installed package.
     packages=[*find_packages(include=["tood_d2", "tood_d2.*"]), "tood_d2.configs"],
     package_dir={"tood_d2.configs": "configs"},
     package_data={"tood_d2.configs": ["**/*.py", "**/*.yaml"]},
     python_requires=">=3.10",
-    # Detectron2 is needed, too, but is on no package index: dev/install.sh builds it from source.
+    # Detectron2 is needed, too, but is on no package index: `tood install-detectron2` installs it.
     install_requires=[
         "torch>=2.6",  # from here on torch.load executes nothing by default
         "torchvision>=0.21",

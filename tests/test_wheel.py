@@ -1,12 +1,20 @@
-"""The configs are part of the installed package."""
+"""An installed package needs no checkout: it has the configs, and the command tood."""
 
+import ast
+import os
+import re
 import shutil
 import subprocess
 import sys
-import zipfile
+from email import message_from_string
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).resolve().parents[1]
+
+# Names of imports that differ from those of the packages.
+PACKAGES = {"PIL": "pillow", "cv2": "opencv-python", "yaml": "pyyaml"}
 
 SCRIPT = """
 import tood_d2
@@ -18,24 +26,96 @@ print(*model_zoo.list_names())
 """
 
 
-def test_an_installed_wheel_serves_the_model_zoo(tmp_path):
-    site, source = tmp_path / "site", tmp_path / "source"
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    """A folder that the wheel is installed in, for PYTHONPATH."""
+    folder = tmp_path_factory.mktemp("wheel")
+    site, source = folder / "site", folder / "source"
     for name in ("tood_d2", "configs"):  # building in the checkout would leave traces there
         shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("setup.py", "pyproject.toml"):
+    for name in ("README.md", "setup.py", "pyproject.toml"):
         shutil.copy(ROOT / name, source)
-    command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps"]
-    command += ["--no-build-isolation", "--wheel-dir", str(tmp_path), str(source)]
+    command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps"]
+    command += ["--no-build-isolation", "--target", str(site), str(source)]
     built = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert built.returncode == 0, built.stderr
-    (wheel,) = tmp_path.glob("*.whl")
-    with zipfile.ZipFile(wheel) as archive:
-        archive.extractall(site)
+    return site
 
-    script = f"import sys; sys.path.insert(0, {str(site)!r})\n" + SCRIPT.format(site=str(site))
-    result = subprocess.run(
-        [sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, timeout=300
-    )
-    assert result.returncode == 0, result.stderr
-    expected = {path.stem for path in (ROOT / "configs").glob("tood_*.py")}
-    assert set(result.stdout.split()) >= expected
+
+@pytest.fixture
+def run(site, tmp_path):
+    """Runs a Python program outside of the checkout; returns its output."""
+
+    def _run(*args):
+        result = subprocess.run(
+            [sys.executable, *map(str, args)],
+            cwd=tmp_path,
+            env=os.environ | {"PYTHONPATH": str(site)},
+            capture_output=True,
+            text=True,
+            timeout=300,
+        )
+        assert result.returncode == 0, result.stdout + result.stderr
+        return result.stdout
+
+    return _run
+
+
+@pytest.fixture
+def tood(run, site):
+    """Runs the command tood."""
+    return lambda *args: run(site / "bin" / "tood", *args)
+
+
+def test_model_zoo(run, site):
+    output = run("-c", SCRIPT.format(site=str(site)))
+    assert set(output.split()) == {path.stem for path in (ROOT / "configs").glob("tood_*.py")}
+
+
+def test_train_and_predict(tood, tmp_path):
+    tood("make-shapes", "shapes", "--num-train", 2, "--num-val", 1)
+    files = [
+        f"dataset.{split}_{kind}=shapes/{name}{suffix}"
+        for split, name in (("train", "train"), ("test", "val"))
+        for kind, suffix in (("json", ".json"), ("images", ""))
+    ]
+    config = ["--config-file", "tood_R_18_FPN_tiny"]
+    tood("train", *config, *files, "train.max_iter=2", "train.output_dir=run")
+    weights = "train.init_checkpoint=run/model_final.pth"
+    trained = ["--config-file", "run/config.yaml", "--input", "shapes/val", "--output", "pictures"]
+    output = tood("predict", *trained, "--opts", weights)
+    assert output.endswith("in 1 images, drawn in pictures\n")
+    assert [path.name for path in (tmp_path / "pictures").iterdir()] == ["000001.png"]
+
+
+def test_programs_call_themselves_as_they_are_called(tood):
+    assert "\n  train    " in tood("--help")
+    assert tood("data", "check", "--help").startswith("usage: tood data check [-h]")
+    assert "\ntood predict --input images/\n" in tood("predict", "--help")
+
+
+def test_each_program_of_the_command_is_there(tood):
+    listed = tood("--help").partition("programs:\n")[2]
+    names = re.findall(r"^  ([a-z0-9-]+) ", listed, re.MULTILINE)
+    files = {path.stem for path in (ROOT / "tood_d2" / "programs").glob("*.py")}
+    assert {name.replace("-", "_") for name in names} == files - {"__init__", "page"}
+    for name in names:
+        assert tood(name, "--help").startswith(f"usage: tood {name} ")
+
+
+def test_all_imports_are_among_the_requirements(site):
+    (file,) = site.glob("tood_d2-*.dist-info/METADATA")
+    metadata = message_from_string(file.read_text())
+    requirements = metadata.get_all("Requires-Dist")
+    declared = {re.match(r"[\w.-]+", x).group().lower() for x in requirements}
+    imported = set()
+    for path in site.glob("tood_d2/**/*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Import):
+                imported |= {x.name.partition(".")[0] for x in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.level == 0:
+                imported.add(node.module.partition(".")[0])
+    imported -= {"tood_d2", "detectron2", *sys.stdlib_module_names}
+    assert len(imported) > 10
+    assert {PACKAGES.get(x, x).lower() for x in imported} <= declared
+    assert "tood install-detectron2" in metadata.get_payload()  # the README

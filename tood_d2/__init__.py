@@ -3,10 +3,9 @@
 import importlib
 import sys
 
-if sys.version_info < (3, 10):  # before anything fails on what is new in it
-    raise ImportError(
-        "tood_d2 needs Python 3.10 or newer, %s is %d.%d" % (sys.executable, *sys.version_info[:2])
-    )
+if sys.version_info < (3, 10):  # noqa: UP036, before anything fails on what is new in it
+    _version = ".".join(map(str, sys.version_info[:3]))
+    raise ImportError(f"tood_d2 needs Python 3.10 or newer; {sys.executable} is {_version}")
 
 __version__ = "0.1.0"
 

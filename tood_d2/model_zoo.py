@@ -1,6 +1,5 @@
 """The shipped models by name, in the manner of ``detectron2.model_zoo``."""
 
-import difflib
 from pathlib import Path
 
 from omegaconf import DictConfig
@@ -10,34 +9,16 @@ from detectron2.config import CfgNode
 
 from .checkpoint import load_weights
 from .config import Run, load_run
+from .config.shipped import CONFIG_FOLDER, get_config_file, list_names
 
-# In a checkout the configs lie beside the package, installed they lie inside.
-_FOLDERS = (Path(__file__).parent / "configs", Path(__file__).parents[1] / "configs")
-CONFIG_FOLDER = next((folder for folder in _FOLDERS if folder.is_dir()), _FOLDERS[0])
-
-
-def list_names() -> list[str]:
-    """Names of all models."""
-    return sorted(path.stem for path in CONFIG_FOLDER.glob("tood_*.py"))
-
-
-def get_config_file(name: str) -> str:
-    """Path of a model's config.
-
-    Args:
-        name: of :func:`list_names`, as it is or with ``.py`` for the LazyConfig, with
-            ``.yaml`` for its CfgNode twin.
-
-    Raises:
-        ValueError: if there is no such config, with the names closest to it.
-    """
-    file = name if name.endswith((".py", ".yaml")) else f"{name}.py"
-    path = CONFIG_FOLDER / file
-    if path.name != file or not file.startswith("tood_") or not path.is_file():
-        stem, names = Path(name).stem if file == name else name, list_names()
-        close = difflib.get_close_matches(stem, names, n=3, cutoff=0.5) or names
-        raise ValueError(f"no model {name!r} in the zoo; there is {', '.join(close)}")
-    return str(path)
+__all__ = [
+    "CONFIG_FOLDER",
+    "get",
+    "get_config",
+    "get_config_file",
+    "get_run",
+    "list_names",
+]
 
 
 def get_run(name: str, trained: bool = False) -> Run:

@@ -44,6 +44,22 @@ def test_no_such_config():
         load_config("nowhere.py")
 
 
+@pytest.mark.parametrize(
+    "name", ["tood_R_50_FPN_1x", "tood_R_50_FPN_1x.py", "tood_R_50_FPN_1x.yaml"]
+)
+def test_a_shipped_config_by_name(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert load_run(name).options.max_iter == 87_960  # 12 epochs of 7330 batches
+    (tmp_path / name).write_text("[a file of this name comes first")
+    with pytest.raises(ValueError, match=name):
+        load_run(name)
+
+
+def test_a_shipped_config_that_is_misspelt():
+    with pytest.raises(FileNotFoundError, match="there is tood_R_50_FPN_1x"):
+        load_run("tood_R_50_FPN_1")
+
+
 def test_class_names_of_coco():
     for path in (YAML, str(CONFIGS / "tood_R_50_FPN_1x.py")):
         names = load_run(path).class_names

@@ -183,7 +183,7 @@ class TestExistingFolder:
         assert len(contents(tmp_path)) == 4
 
     def test_interrupted_run_leaves_nothing(self, tmp_path, monkeypatch):
-        def interrupt(*args):
+        def interrupt(*args, **kwargs):
             raise KeyboardInterrupt
 
         monkeypatch.setattr(Image.Image, "save", interrupt)

@@ -238,7 +238,7 @@ class TestEvaluator:
         evaluate(build(objects), {1: [(CIRCLE, 0.9, [0, 0, 10, 6])]})
         _, precisions, _ = drawn["draw_pr_curves"]
         # Half of the objects are found: 1 up to the recall of 0.5, 0 behind it.
-        assert precisions[0.5][:, CIRCLE].tolist() == [1] * 51 + [0] * 50
+        assert precisions[0.5][:, CIRCLE].tolist() == pytest.approx([1] * 51 + [0] * 50)
         assert precisions[0.75][:, CIRCLE].tolist() == [0] * 101
         assert (precisions[0.5][:, SQUARE] == -1).all()
 

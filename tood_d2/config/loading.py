@@ -3,7 +3,6 @@
 import difflib
 import importlib
 import logging
-import os
 from collections.abc import Collection, Sequence
 
 import torch
@@ -17,6 +16,7 @@ from .keys import add_tood_config
 from .lazy_run import LazyRun
 from .provenance import is_own
 from .run import Run
+from .shipped import find_config_file
 from .yaml_file import PlainCfgNode, read_yaml
 from .yaml_run import YamlRun
 
@@ -33,7 +33,8 @@ def load_run(
     A device of "cuda" becomes "cpu" where there is no GPU.
 
     Args:
-        path: a ``.py`` (LazyConfig) or ``.yaml`` file. A YAML file with a top-level key
+        path: a ``.py`` (LazyConfig) or ``.yaml`` file, or the name of a shipped one, as
+            ``tood_R_50_FPN_1x``. A YAML file with a top-level key
             ``model`` is a dumped LazyConfig. A ``.py`` file is a program, which is executed; a
             YAML file may come from a stranger.
         overrides: ``["key=value", ...]``, for YAML also ``["KEY", "value", ...]``.
@@ -48,8 +49,7 @@ def load_run(
     overrides = list(overrides)
     if options := [x for x in map(str, overrides) if x.startswith("--")]:
         raise ValueError(f"{options[0]}: options come before overrides, such as {overrides[0]}")
-    if not os.path.isfile(path):
-        raise FileNotFoundError(f"{path!r}: no such config file (--config-file)")
+    path = find_config_file(path)
     if not path.endswith((".py", ".yaml", ".yml")):
         raise ValueError(f"{path}: a config ends in .py or .yaml (--config-file)")
     for package in trusted:

@@ -40,9 +40,11 @@ def train(args: Namespace):
     from tood_d2.checkpoint.recovery import load_last_checkpoint
     from tood_d2.cli.logs import setup_logging
     from tood_d2.config import fit_schedule, load_run, note_dump, register_datasets
+    from tood_d2.config.shipped import find_config_file
     from tood_d2.engine import Trainer, with_seed
     from tood_d2.inference import load_detector
 
+    args.config_file = find_config_file(args.config_file)  # Detectron2 reads it, too
     run = load_run(args.config_file, args.opts, args.trust)
     setup_logging(run.options.output_dir, comm.get_rank())
     run = register_datasets(run, needed=("test",) if args.eval_only else ("train", "test"))
