@@ -1,4 +1,5 @@
 # PYTHON      use this interpreter as it is, instead of installing everything in .venv
+# BASE_PYTHON Python to make .venv from (python3)
 # COMPILED    1 to compile Detectron2's operators, by a C++ compiler
 # DETECTRON2  Git repository to take Detectron2 from, URL or local checkout
 # TORCH_INDEX package index to take PyTorch from, such as https://download.pytorch.org/whl/cpu
@@ -14,7 +15,9 @@ PYTHON := .venv/bin/python
 ENVIRONMENT := .venv/.installed$(if $(COMPILED),-compiled)
 endif
 
-export COMPILED DETECTRON2 TORCH_INDEX
+export BASE_PYTHON COMPILED DETECTRON2 TORCH_INDEX
+# Threads that wait for others soon leave the core to other programs, see docs/performance.md.
+export GOMP_SPINCOUNT ?= 1000
 export PYTHONPATH := $(CURDIR)$(if $(PYTHONPATH),:$(PYTHONPATH))
 
 .PHONY: help

@@ -46,6 +46,8 @@ setup(
         "app": APP,
         "dev": [
             "hypothesis",
+            "ipykernel",
+            "nbclient",
             "playwright",
             "pytest",
             "pytest-xdist",

@@ -2,6 +2,7 @@
 
 import importlib
 import sys
+import warnings
 
 if sys.version_info < (3, 10):  # noqa: UP036, before anything fails on what is new in it
     _version = ".".join(map(str, sys.version_info[:3]))
@@ -10,6 +11,10 @@ if sys.version_info < (3, 10):  # noqa: UP036, before anything fails on what is 
 __version__ = "0.1.0"
 
 __all__ = ["TOOD", "add_tood_config", "optimize_for_inference"]
+
+# Of Detectron2's and fvcore's code, about which their users can do nothing.
+for _message in ("`torch.jit.script` is deprecated", "torch.meshgrid: in an upcoming release"):
+    warnings.filterwarnings("ignore", _message)
 
 _MODULES = {
     "TOOD": ".modeling",
