@@ -34,7 +34,7 @@ source=$(cd "${SOURCE:-$(dirname "$0")/..}" && pwd)
 
 # Runs a shell command inside, as a user, with that user's environment and no other.
 inside() {
-    user=$1
+    account=$1
     shift
     # Mounts and processes end with the command.
     unshare --mount --pid --fork --kill-child sh -c '
@@ -42,7 +42,7 @@ inside() {
         mount -t tmpfs tmpfs "$0/dev/shm"
         exec chroot --userspec="$1" "$0" /usr/bin/env -i PATH="$PATH" LANG=C.UTF-8 \
             HOME="$2" DETECTRON2="$3" sh -c "cd && $4"
-    ' "$machine" "$user" "$([ "$user" = root ] && echo /root || echo "/home/$user")" \
+    ' "$machine" "$account" "$([ "$account" = root ] && echo /root || echo "/home/$account")" \
         "${DETECTRON2:+/opt/detectron2}" "$*"
 }
 
