@@ -61,7 +61,7 @@ def refused(path, text, message):
         "os.system",
         "builtins.eval",
         "subprocess.run",
-        "tood_d2.config.loading.os.system",
+        "tood_d2.config.shipped.os.system",
         "tood_d2.config.load_config",
         "tood_d2.inference.Predictor",
         "detectron2.config.LazyConfig.load",
