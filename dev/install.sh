@@ -64,7 +64,7 @@ pip install --constraint "$root/constraints.txt" torch torchvision
 
 install_detectron2
 
-echo "Installing tood_d2 and the rest of what it needs (500 MB to download) ..."
+echo "Installing tood_d2 and the rest of what it needs (200 MB to download) ..."
 pip install --constraint "$root/constraints.txt" --editable "$root[dev]"
 
 if ! "$python" -c 'import cv2' 2>/dev/null; then

@@ -83,7 +83,7 @@ def test_python_source_at_the_commit(run, environment):
     assert [x for x in output.splitlines() if x.endswith("...")] == [
         "Fetching Detectron2's source (10 MB) ...",
         "Packing Detectron2 ...",
-        "Installing Detectron2 and what it needs (200 MB) ...",
+        "Installing Detectron2 and what it needs (30 MB) ...",
     ]
     assert (environment / "detectron2" / "__init__.py").read_text() == "wanted = True"
     assert not list(environment.rglob("*.so"))

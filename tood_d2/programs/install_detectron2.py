@@ -112,7 +112,7 @@ def install(repository: str, compiled: bool, constraint: str | None) -> None:
             print(result.stdout + result.stderr, file=sys.stderr)
             result.check_returncode()
 
-        print("Installing Detectron2 and what it needs (200 MB) ...", flush=True)
+        print("Installing Detectron2 and what it needs (30 MB) ...", flush=True)
         (wheel,) = map(str, wheels.iterdir())
         options = ["--constraint", constraint] if constraint else []
         # By itself, pip would keep another build of the same version.
