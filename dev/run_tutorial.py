@@ -33,7 +33,9 @@ def execute(notebook: NotebookNode, folder: str | Path) -> None:
         command = Path(scratch, "tood")
         command.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -m tood_d2 "$@"\n')
         command.chmod(0o755)
-        environment = os.environ | {
+        # Beside other programs, threads that wait for each other would take minutes.
+        environment = {"OMP_NUM_THREADS": "1"} | os.environ
+        environment |= {
             "IPYTHONDIR": scratch,
             "JUPYTER_CONFIG_DIR": scratch,
             "JUPYTER_DATA_DIR": scratch,

@@ -125,6 +125,6 @@ def test_failing_command_stops_the_notebook(tmp_path):
     notebook = read()
     cells = cells_by_id(notebook)
     cells["paths"].source = 'os.environ.update(ANNOTATIONS="missing.json", IMAGES=".")'
-    notebook.cells = [cells[x] for x in ("imports", "paths", "prepare-data", "show-data")]
+    notebook.cells = [cells[x] for x in ("install", "imports", "paths", "prepare-data")]
     with pytest.raises(exceptions.CellExecutionError, match="missing.json"):
         run_tutorial.execute(notebook, tmp_path)

@@ -36,7 +36,7 @@ def parse_args() -> argparse.Namespace:
     if args.opts and args.config_file is None:
         parser.error("--opts needs --config-file")
     if importlib.util.find_spec("gradio") is None:
-        parser.error("Gradio is missing: install it by pip install -e '.[app]'")
+        parser.error("Gradio is missing: install it by pip install gradio")
     try:
         socket.create_server((args.host, args.port)).close()
     except (OSError, OverflowError) as error:
