@@ -27,7 +27,8 @@ help:  ## List the targets.
 .PHONY: setup
 setup: $(ENVIRONMENT)  ## Install the project with all that it needs in .venv.
 
-.venv/.installed .venv/.installed-compiled: setup.py constraints.txt dev/install.sh
+.venv/.installed .venv/.installed-compiled: setup.py constraints.txt dev/install.sh \
+		tood_d2/programs/install_detectron2.py
 	dev/install.sh .venv
 	@touch $@
 
