@@ -1,48 +1,150 @@
-"""Reading of image files that may be anything."""
+"""Reading of image files, which may be anything.
 
+Every program reads images by these functions, so that training, evaluation and demos see the same.
+"""
+
+import contextlib
 import os
 import warnings
+from collections.abc import Iterator, Sequence
 
 import numpy as np
-from PIL import Image
+from PIL import ExifTags, Image
 
-from detectron2.data.detection_utils import _apply_exif_orientation, convert_PIL_to_numpy
+# What Pillow decodes by itself. It hands EPS to Ghostscript, for example.
+FORMATS = (
+    *("AVIF", "BLP", "BMP", "CUR", "DCX", "DDS", "DIB", "FITS", "FLI", "FTEX", "GBR", "GIF"),
+    *("ICNS", "ICO", "IM", "JPEG", "JPEG2000", "MCIDAS", "MSP", "PCD", "PCX", "PIXAR", "PNG"),
+    *("PPM", "PSD", "QOI", "SGI", "SPIDER", "SUN", "TGA", "TIFF", "WEBP", "XBM", "XPM"),
+)
+UPLOAD_FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
+MAX_UPLOAD_PIXELS = 40_000_000
+_METHODS = {  # by EXIF's orientation
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 
-# Others are not common, and some are programs, such as EPS.
-FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
-MAX_PIXELS = 40_000_000
-MAX_RATIO = 200  # of an image's sides: resizing a narrower one could leave nothing of it
+
+@contextlib.contextmanager
+def open_image(
+    path: str | os.PathLike, formats: Sequence[str] = FORMATS
+) -> Iterator[Image.Image]:
+    """Opens an image of which only the header is read. Errors inside are told of this file, too.
+
+    Args:
+        path: of a file, or what iopath takes for one, such as a URL.
+        formats: that are tried, of Pillow's names; what Pillow was built without is left out.
+
+    Raises:
+        FileNotFoundError: if there is no such file. A folder or a named pipe is none either.
+        ValueError: if it cannot be read, with the reason.
+    """
+    name, path = os.fspath(path), _local_path(os.fspath(path))
+    if not os.path.isfile(path):
+        raise FileNotFoundError(f"{name}: no such image file")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of large images and odd metadata
+            Image.init()
+            with Image.open(path, formats=[x for x in formats if x in Image.OPEN]) as image:
+                yield image
+    except Image.DecompressionBombError as error:
+        limit = f"{2 * Image.MAX_IMAGE_PIXELS / 1e6:.0f} megapixels"
+        raise ValueError(
+            f"{name} cannot be read: it has more than {limit}, Pillow's limit against files that "
+            "fill the memory (PIL.Image.MAX_IMAGE_PIXELS)"
+        ) from error
+    except Image.UnidentifiedImageError as error:
+        reason = "it is no image, or of a kind that is not read"
+        raise ValueError(f"{name} cannot be read: {reason}") from error
+    except Exception as error:  # Pillow's decoders raise errors of many types
+        text = " ".join(str(error).split()) or type(error).__name__
+        raise ValueError(f"{name} cannot be read: {text}") from error
+
+
+def _local_path(path: str) -> str:
+    if "://" not in path:
+        return path
+    from detectron2.utils.file_io import PathManager  # takes seconds
+
+    return PathManager.get_local_path(path)
+
+
+def orientation(image: Image.Image) -> int:
+    """EXIF's orientation of an image, from 1, as it is, to 8. No pixel is decoded."""
+    try:
+        value = image.getexif().get(ExifTags.Base.Orientation, 1)
+    except Exception:  # damaged EXIF data, which Detectron2 ignores, too
+        return 1
+    return value if value in _METHODS else 1
+
+
+def oriented_size(image: Image.Image) -> tuple[int, int]:
+    """Width and height in pixels of an image once it is turned as its EXIF data say."""
+    width, height = image.size
+    return (height, width) if orientation(image) >= 5 else (width, height)
+
+
+def read_image(path: str | os.PathLike, format: str = "BGR") -> np.ndarray:
+    """Reads an image as Detectron2 does, and scales one of 16 bits or of floats to 8 bits.
+
+    It is turned as its EXIF data say. Of several pages the first one counts, transparency does not.
+
+    Args:
+        path: see :func:`open_image`.
+        format: of the channels, "BGR", "RGB" or "L".
+
+    Returns:
+        (H, W, 3) uint8, or (H, W, 1) for "L".
+
+    Raises:
+        FileNotFoundError, ValueError: see :func:`open_image`.
+    """
+    with open_image(path) as image:
+        return _pixels(image, format)
 
 
 def read_upload(path: str | os.PathLike) -> np.ndarray:
-    """Reads an image as Detectron2 does; one of 16 bits per pixel or of floats is scaled to 8 bits.
-
-    Returns:
-        (H, W, 3) uint8 RGB.
+    """Reads an image of a stranger's like :func:`read_image`, (H, W, 3) uint8 RGB.
 
     Raises:
-        ValueError: says what is wrong with the file, in words for who uploaded it.
+        FileNotFoundError, ValueError: say what is wrong with the file, without its folder.
     """
     name = os.path.basename(path)
-    too_large = f"{name} is too large: at most {MAX_PIXELS / 1e6:g} megapixels"
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of large images, which are refused here, and odd metadata
-        try:
-            with Image.open(path, formats=FORMATS) as image:
-                width, height = image.size
-                is_large = width * height > MAX_PIXELS
-                if not is_large and max(width, height) <= MAX_RATIO * min(width, height):
-                    image.load()
-                    return convert_PIL_to_numpy(_to_8_bits(_apply_exif_orientation(image)), "RGB")
-        except Image.DecompressionBombError as error:
+    too_large = f"{name} is too large: at most {MAX_UPLOAD_PIXELS / 1e6:g} megapixels"
+    try:
+        with open_image(path, UPLOAD_FORMATS) as image:
+            width, height = image.size
+            is_large = width * height > MAX_UPLOAD_PIXELS
+            if not is_large:
+                return _pixels(image, "RGB")
+    except ValueError as error:
+        if isinstance(error.__cause__, Image.DecompressionBombError):
             raise ValueError(too_large) from error
-        except Image.UnidentifiedImageError as error:
-            kinds = ", ".join(FORMATS)
+        if isinstance(error.__cause__, Image.UnidentifiedImageError):
+            kinds = ", ".join(UPLOAD_FORMATS)
             raise ValueError(f"{name} is no image, or none of the kinds {kinds}") from error
-        except Exception as error:  # Pillow raises errors of many kinds on broken files
-            raise ValueError(f"{name} is broken: {error}") from error
-    problem = f"{too_large}, not" if is_large else f"{name} is too narrow:"
-    raise ValueError(f"{problem} {width} x {height} pixels")
+        raise ValueError(f"{name} is broken: {error.__cause__}") from error
+    raise ValueError(f"{too_large}, not {width} x {height} pixels")
+
+
+def _pixels(image: Image.Image, format: str) -> np.ndarray:
+    image.load()
+    method = _METHODS.get(orientation(image))
+    image = _to_8_bits(image)
+    if method is not None:
+        image = image.transpose(method)
+    if format == "L":
+        return np.asarray(image.convert("L"))[:, :, None]
+    if format not in ("BGR", "RGB"):
+        raise ValueError(f"the format of images should be BGR, RGB or L, not {format!r}")
+    pixels = np.asarray(image.convert("RGB"))
+    return pixels[:, :, ::-1] if format == "BGR" else pixels
 
 
 def _to_8_bits(image: Image.Image) -> Image.Image:
