@@ -11,12 +11,12 @@ from torch.optim.lr_scheduler import LRScheduler
 
 import detectron2.data.transforms as T
 from detectron2.config import CfgNode, instantiate
-from detectron2.data import DatasetMapper
 from detectron2.evaluation import DatasetEvaluator
 from detectron2.modeling import DatasetMapperTTA
 from detectron2.solver import LRMultiplier
 from detectron2.solver.build import maybe_add_gradient_clipping
 
+from ..data.loading import DatasetMapper
 from .run import Run
 
 

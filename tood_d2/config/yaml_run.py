@@ -11,13 +11,13 @@ from torch.optim.lr_scheduler import LRScheduler
 
 import detectron2.data.transforms as T
 from detectron2.config import CfgNode
-from detectron2.data import DatasetMapper, build_detection_test_loader, get_detection_dataset_dicts
+from detectron2.data import build_detection_test_loader, get_detection_dataset_dicts
 from detectron2.data.detection_utils import build_augmentation
 from detectron2.evaluation import DatasetEvaluator
 from detectron2.modeling import DatasetMapperTTA, build_model
 from detectron2.solver import build_lr_scheduler, build_optimizer
 
-from ..data.loading import build_train_loader, get_training_dicts
+from ..data.loading import DatasetMapper, build_train_loader, get_training_dicts
 from ..data.loading.samples import NamedErrors
 from ..evaluation import IllustratedCOCOEvaluator
 from .run import Run

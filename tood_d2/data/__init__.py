@@ -3,6 +3,7 @@
 import importlib
 
 __all__ = [
+    "DatasetMapper",
     "build_test_loader",
     "build_train_loader",
     "get_training_dicts",

@@ -6,11 +6,13 @@ import numpy as np
 import torch
 from torch import nn
 
-from detectron2.data.detection_utils import read_image
 from detectron2.layers import batched_nms
 from detectron2.modeling import DatasetMapperTTA
 from detectron2.modeling.meta_arch.dense_detector import DenseDetector
 from detectron2.structures import Boxes, Instances
+
+from ..data.images import read_image
+from ..data.loading.augmentations import LimitAspectRatio
 
 
 def build_tta_mapper(
@@ -65,6 +67,7 @@ class DenseDetectorWithTTA(nn.Module):
         image = sample.get("image")
         if "file_name" in sample:
             pixels = read_image(sample["file_name"], self.input_format)
+            pixels = LimitAspectRatio().get_transform(pixels).apply_image(pixels)
             image = torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1)))
         height, width = image.shape[1:]
         sizes = {"height": sample.get("height", height), "width": sample.get("width", width)}

@@ -12,6 +12,7 @@ from detectron2.utils.file_io import PathManager
 
 from ..checkpoint import find_class_names, load_weights, read_checkpoint
 from ..config.run import Run
+from ..data.loading.augmentations import LimitAspectRatio
 from .augmentation import DenseDetectorWithTTA
 from .optimization import find_dtype, optimize_for_inference
 
@@ -92,7 +93,7 @@ class ImagePredictor:
         The tensor is (C, H, W) uint8 in the order of the model's channels.
         """
         height, width = image.shape[:2]
-        aug_input = T.AugInput(image)
+        aug_input = T.AugInput(LimitAspectRatio().get_transform(image).apply_image(image))
         self.augmentation(aug_input)
         channels = slice(None, None, -1) if self.input_format == "BGR" else slice(None)
         pixels = aug_input.image[:, :, channels].transpose(2, 0, 1)

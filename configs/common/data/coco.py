@@ -4,9 +4,9 @@ from omegaconf import OmegaConf
 
 import detectron2.data.transforms as T
 from detectron2.config import LazyCall as L
-from detectron2.data import DatasetMapper, get_detection_dataset_dicts
+from detectron2.data import get_detection_dataset_dicts
 from tood_d2.config import default_options
-from tood_d2.data import build_test_loader, build_train_loader, get_training_dicts
+from tood_d2.data import DatasetMapper, build_test_loader, build_train_loader, get_training_dicts
 from tood_d2.evaluation import IllustratedCOCOEvaluator
 from tood_d2.inference.augmentation import build_tta_mapper
 

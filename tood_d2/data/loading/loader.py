@@ -17,6 +17,7 @@ from detectron2.data.common import DatasetFromList
 from detectron2.data.samplers import RepeatFactorTrainingSampler, TrainingSampler
 from detectron2.utils import comm
 
+from .mapper import DatasetMapper
 from .samples import NamedErrors, Sample, SeededSamples
 
 _SECONDS_AFTER_SIGTERM = 60
@@ -98,6 +99,7 @@ def _leave_signals_to_main_process(worker: int) -> None:
 
 
 def _from_config(cfg, **kwargs) -> dict:
+    kwargs = {"mapper": DatasetMapper(cfg, is_train=True)} | kwargs
     arguments = _train_loader_from_config(cfg, **kwargs)
     return {"max_unreadable": cfg.DATALOADER.MAX_UNREADABLE, **arguments}
 

@@ -10,7 +10,9 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
-from detectron2.data.detection_utils import SizeMismatchError, check_image_size, read_image
+from detectron2.data.detection_utils import SizeMismatchError, check_image_size
+
+from ..images import read_image
 
 _MAX_REFUSALS = 100
 
@@ -103,9 +105,10 @@ def image_problem(record: dict) -> str | None:
     if "file_name" not in record:
         return None
     try:
-        check_image_size(dict(record), read_image(record["file_name"], format="BGR"))
+        check_image_size(dict(record), read_image(record["file_name"]))
     except SizeMismatchError as error:
         return " ".join(str(error).split())
-    except Exception as error:  # Pillow raises errors of many kinds
-        return f"{type(error).__name__}: {error}"
+    except (OSError, ValueError) as error:
+        text = str(error).removeprefix(record["file_name"])
+        return text.removeprefix(" cannot be read").removeprefix(": ")
     return None
