@@ -36,7 +36,7 @@ class DatasetMapper(_DatasetMapper):
         widen = LimitAspectRatio().get_transform(image)
         aug_input = T.AugInput(widen.apply_image(image))
         transforms = widen + self.augmentations(aug_input)
-        pixels = np.ascontiguousarray(aug_input.image.transpose(2, 0, 1))
+        pixels = np.array(aug_input.image.transpose(2, 0, 1), order="C")
         record["image"] = torch.from_numpy(pixels)
         if not self.is_train:
             record.pop("annotations", None)
