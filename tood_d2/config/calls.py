@@ -75,6 +75,7 @@ _FORBIDDEN_ARGUMENTS = {"cfg", "proposal_files"}
 _NAME = re.compile(r"[A-Za-z]\w*(\.[A-Za-z]\w*)+", re.ASCII)
 # A reference to another value; others call a function of OmegaConf.
 _REFERENCE = re.compile(r"\$\{[\w.\[\]]+\}", re.ASCII)
+_ESCAPED = re.compile(r"(?<!\\)(\\\\)*\\\$\{")  # of text, see escape_references
 
 
 def create_lazy_config(content: dict, path: str, trusted: Collection[str]) -> DictConfig:
@@ -119,7 +120,7 @@ def _check(value: Any, path: str, keys: list, trusted: tuple[str, ...]) -> None:
     if isinstance(value, dict | list | tuple):
         for key, item in value.items() if isinstance(value, dict) else enumerate(value):
             _check(item, path, [*keys, key], trusted)
-    elif isinstance(value, str) and "${" in _REFERENCE.sub("", value, count=1):
+    elif isinstance(value, str) and "${" in _REFERENCE.sub("", _ESCAPED.sub("", value), count=1):
         raise ValueError(f"{where} is {value[:100]!r}, {_only_in_python()}")
 
 

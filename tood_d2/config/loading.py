@@ -1,6 +1,5 @@
 """Loading of configs of both kinds: Detectron2's CfgNode (YAML) and LazyConfig (Python)."""
 
-import difflib
 import importlib
 import logging
 from collections.abc import Collection, Sequence
@@ -14,6 +13,7 @@ from ..cli.messages import describe
 from .calls import create_lazy_config, foreign_packages
 from .keys import add_tood_config
 from .lazy_run import LazyRun
+from .overrides import override_lazy, override_yaml
 from .provenance import is_own
 from .run import Run
 from .shipped import find_config_file
@@ -46,8 +46,8 @@ def load_run(
         ValueError: if the file fails or is refused, an override is malformed or its key unknown,
             or a trusted package cannot be imported.
     """
-    overrides = list(overrides)
-    if options := [x for x in map(str, overrides) if x.startswith("--")]:
+    overrides = list(map(str, overrides))
+    if options := [x for x in overrides if x.startswith("--")]:
         raise ValueError(f"{options[0]}: options come before overrides, such as {overrides[0]}")
     path = find_config_file(path)
     if not path.endswith((".py", ".yaml", ".yml")):
@@ -98,33 +98,10 @@ def _load_lazy(
     missing = [x for x in _NEEDED if not isinstance(OmegaConf.select(cfg, x), _NEEDED[x])]
     if missing:
         raise ValueError(f"{path}: has no {', '.join(missing)}, is it a LazyConfig?")
-    for override in overrides:
-        _check_override(cfg, override)
-    overridden = frozenset(x.partition("=")[0] for x in overrides)
-    if "model.head.num_classes" in overridden:
-        raise ValueError("model.head.num_classes follows model.num_classes: set that instead")
-    return LazyRun(LazyConfig.apply_overrides(cfg, overrides), overridden)
-
-
-def _check_override(cfg: DictConfig, override: str) -> None:
-    """LazyConfig would accept a misspelt key and ignore it."""
-    key, equals, _ = override.partition("=")
-    if not equals:
-        raise ValueError(f"override {override!r} should have the form key=value")
-    parent, _, name = key.lstrip("+~").rpartition(".")
-    node = OmegaConf.select(cfg, parent) if parent else cfg
-    # A call may take arguments that the config does not mention.
-    known = isinstance(node, DictConfig) and (name in node or "_target_" in node)
-    if not known and not OmegaConf.is_list(node):
-        names = list(node) if isinstance(node, DictConfig) else list(cfg)
-        close = difflib.get_close_matches(name, [str(x) for x in names], n=3)
-        hint = f", did you mean {' or '.join(close)}?" if close else f"; known: {', '.join(names)}"
-        raise ValueError(f"unknown key {key!r}{hint}")
+    return LazyRun(cfg, override_lazy(cfg, overrides))
 
 
 def _load_yaml(path: str, overrides: list[str]) -> YamlRun:
-    if overrides and "=" in str(overrides[0]):  # LazyConfig's form does as well
-        overrides = [x for override in overrides for x in override.split("=", 1)]
     cfg = get_cfg()
     add_tood_config(cfg)
     try:
@@ -138,8 +115,4 @@ def _load_yaml(path: str, overrides: list[str]) -> YamlRun:
         raise ValueError(
             f"{path}: MODEL.LOAD_PROPOSALS unpickles files, which is not done for safety"
         )
-    try:
-        cfg.merge_from_list(overrides)
-    except (AssertionError, KeyError) as error:
-        raise ValueError(f"cannot override {' '.join(overrides)!r}: {error}") from error
-    return YamlRun(cfg, frozenset(overrides[::2]))
+    return YamlRun(cfg, override_yaml(cfg, overrides))
