@@ -1,5 +1,7 @@
 """YAML of the plain kind, and of others."""
 
+import os
+
 import pytest
 
 from detectron2.layers import ShapeSpec
@@ -84,4 +86,20 @@ def test_refused(path, text, message):
 def test_no_text(path):
     path.write_bytes(b"\x80\x04\xff\xfe")
     with pytest.raises(ValueError, match="cannot be read as a YAML config"):
+        read_yaml(path)
+
+
+@pytest.mark.parametrize("value", ["1:30", "1:30.5", "!!int 1:30", "-1" + ":59" * 300_000])
+def test_numbers_in_base_60_are_refused_at_once(path, value):
+    """PyYAML would take more than a minute for the last one."""
+    path.write_text(f"a: 1\nb: {value}\n")
+    with pytest.raises(ValueError, match=r"line 2: .*base 60; text needs quotes"):
+        read_yaml(path)
+    path.write_text("a: '1:30'\nb: 0x1F\nc: 1_000\nd: .5\n")
+    assert read_yaml(path) == {"a": "1:30", "b": 31, "c": 1000, "d": 0.5}
+
+
+def test_a_named_pipe_is_not_waited_for(path):
+    os.mkfifo(path)
+    with pytest.raises(FileNotFoundError, match="config.yaml: no such file"):
         read_yaml(path)

@@ -25,6 +25,8 @@ def read_checkpoint(path: str | os.PathLike) -> dict:
         OSError: if the file cannot be opened.
         ValueError: if it is none of these, damaged, or holds other objects.
     """
+    if not os.path.isfile(path):  # opening a named pipe would wait for ever
+        raise FileNotFoundError(f"{path}: no such file")
     extension = os.path.splitext(path)[1]
     if extension == ".safetensors":
         try:

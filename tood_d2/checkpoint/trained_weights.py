@@ -19,9 +19,11 @@ def fetch_weights(path: str, key: str) -> None:
     Raises:
         OSError: if that is not possible, with what to do instead.
     """
+    if not path or os.path.isfile(path):
+        return
     address = path.partition("?")[0]
     try:
-        found = not path or os.path.isfile(PathManager.get_local_path(address))
+        found = os.path.isfile(PathManager.get_local_path(address))
     except FileNotFoundError as error:  # of the catalogue, which says what to do
         raise FileNotFoundError(f"{path} ({key}): {error}") from error
     except OSError as error:

@@ -10,15 +10,24 @@ from detectron2.config import CfgNode
 from detectron2.layers import ShapeSpec
 from detectron2.utils.file_io import PathManager
 
-MAX_BYTES = 1_000_000  # PyYAML takes quadratic time for numbers in base 60
+MAX_BYTES = 1_000_000
 MAX_VALUES = 20_000  # with those of aliases, each time
+_TOO_MANY = "more values than any config has"
 
 # Detectron2's configs of RetinaNet have the sizes of their anchors computed.
 _RETINANET_SIZES = "[[x, x * 2**(1.0/3), x * 2**(2.0/3) ] for x in [32, 64, 128, 256, 512 ]]"
 
 
 class _Loader(yaml.SafeLoader):
-    """Adds what dumped configs hold."""
+    """Adds what dumped configs hold, and stops at more values than they have."""
+
+    num_nodes = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: yaml.Node | int | None) -> yaml.Node:
+        self.num_nodes += 1
+        if self.num_nodes > MAX_VALUES:
+            raise ValueError(_TOO_MANY)
+        return super().compose_node(parent, index)
 
     def construct_tuple(self, node: yaml.SequenceNode) -> tuple:
         return tuple(self.construct_sequence(node, deep=True))
@@ -35,7 +44,16 @@ class _Loader(yaml.SafeLoader):
             raise yaml.constructor.ConstructorError(None, None, "it has a Python expression", mark)
         return [[x * 2 ** (i / 3) for i in range(3)] for x in (32, 64, 128, 256, 512)]
 
+    def construct_number(self, node: yaml.ScalarNode) -> int | float:
+        if ":" in self.construct_scalar(node):  # which takes PyYAML quadratic time
+            problem = f"{node.value[:20]} is a number in base 60; text needs quotes"
+            raise yaml.constructor.ConstructorError(None, None, problem, node.start_mark)
+        is_int = node.tag.endswith("int")
+        return self.construct_yaml_int(node) if is_int else self.construct_yaml_float(node)
 
+
+for _kind in ("int", "float"):
+    _Loader.add_constructor(f"tag:yaml.org,2002:{_kind}", _Loader.construct_number)
 _PYTHON = "tag:yaml.org,2002:python"
 _Loader.add_constructor(f"{_PYTHON}/tuple", _Loader.construct_tuple)
 _Loader.add_constructor(
@@ -56,6 +74,8 @@ def read_yaml(path: str | os.PathLike) -> dict:
             any config does. Names the file and, if it is one, the line.
     """
     path = str(path)
+    if os.path.exists(path) and not os.path.isfile(path):  # a pipe would be waited for
+        raise FileNotFoundError(f"{path}: no such file")
     with PathManager.open(path, "rb") as file:
         data = file.read(MAX_BYTES + 1)
     if len(data) > MAX_BYTES:
@@ -64,7 +84,7 @@ def read_yaml(path: str | os.PathLike) -> dict:
         loader = _Loader(data)
         root = loader.get_single_node()
         if root is not None and _count(root, {}) > MAX_VALUES:
-            raise ValueError("more values than any config has")
+            raise ValueError(_TOO_MANY)
         content = loader.construct_document(root) if root is not None else None
     except yaml.MarkedYAMLError as error:
         line = (error.problem_mark or error.context_mark).line + 1
