@@ -1,5 +1,10 @@
 """Detectron2's checkpointer for files from strangers."""
 
+import os
+from urllib.parse import urlparse
+
+from fvcore.common.checkpoint import Checkpointer
+
 from detectron2.checkpoint import DetectionCheckpointer
 
 from .file import check_state_dict, read_checkpoint
@@ -13,6 +18,16 @@ class SafeCheckpointer(DetectionCheckpointer):
 
     incompatible = None
     """What did not fit when weights were last loaded, see ``Checkpointer._load_model``."""
+
+    def load(self, path: str, *args, **kwargs) -> dict:
+        if not path or not os.path.isfile(path):
+            return super().load(path, *args, **kwargs)
+        # The path of a file is no address, though it may look like one, say by a question mark.
+        self._parsed_url_during_load = urlparse("")
+        try:
+            return Checkpointer.load(self, path, *args, **kwargs)
+        finally:
+            self._parsed_url_during_load = None
 
     def _load_file(self, filename: str) -> dict:
         try:
