@@ -9,6 +9,8 @@ from matplotlib.axes import Axes
 from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 
+from ..text import drawable
+
 NUM_NAMED = 5  # best and worst curves each that have a name and a colour where not all do
 MAX_WITH_NUMBERS = 20  # classes for which the cells of a matrix have room for two lines
 MAX_WITH_NAMES = 120  # classes that a matrix has room for names of
@@ -27,7 +29,7 @@ def draw_pr_curves(
         recalls: (R,) from 0 to 1.
         precisions: by the IoU threshold, (R, K) from 0 to 1, -1 for a class without ground truth,
             as in ``COCOeval.eval["precision"]``. Their means are AP.
-        class_names: K.
+        class_names: K, see :func:`.drawable`.
     """
     figure = Figure(figsize=(9.5, 6), dpi=120, layout="constrained")
     ax = figure.subplots()
@@ -43,8 +45,9 @@ def draw_pr_curves(
         label = f"{100 * x.mean():.1f}  mean at IoU {t:g}"
         mean = x.mean(axis=1)
         ax.plot(recalls, mean, "k", linestyle=linestyle, linewidth=2.5, zorder=3, label=label)
-    _draw_classes(ax, recalls, precisions[first], class_names)
-    ax.legend(title="AP", loc="upper left", bbox_to_anchor=(1, 1), frameon=False)
+    with drawable(_shorten(class_names)) as labels:
+        _draw_classes(ax, recalls, precisions[first], labels)
+        ax.legend(title="AP", loc="upper left", bbox_to_anchor=(1, 1), frameon=False)
     return figure
 
 
@@ -61,7 +64,7 @@ def _draw_classes(
         if others and rank == NUM_NAMED:
             label = [f"{num_others} other classes"] + [None] * (num_others - 1)
             ax.plot(recalls, precision[:, others], "silver", linewidth=0.7, zorder=1, label=label)
-        label = f"{100 * aps[i]:.1f}  {_shorten(class_names[i])}"
+        label = f"{100 * aps[i]:.1f}  {class_names[i]}"
         ax.plot(recalls, precision[:, i], color=colormaps["tab10"](rank), label=label)
 
 
@@ -74,7 +77,7 @@ def draw_confusion_matrix(matrix: np.ndarray, class_names: list[str], title: str
     Args:
         matrix: (K + 1, K + 1) int64, rows true, columns predicted, the last of each for
             background, see ``tood_d2.evaluation.coco_evaluator.confusion_matrix``.
-        class_names: K.
+        class_names: K, see :func:`.drawable`.
         title: of the figure.
     """
     num_classes = len(class_names)
@@ -98,7 +101,8 @@ def draw_confusion_matrix(matrix: np.ndarray, class_names: list[str], title: str
     ax.set_ylabel("ground truth (number)", size=size)
     ax.set_title(title, size=size)
     if num_classes <= MAX_WITH_NAMES:
-        _write_names(ax, [_shorten(x) for x in class_names], totals.flatten(), with_numbers)
+        with drawable(_shorten(class_names)) as labels:
+            _write_names(ax, labels, totals.flatten(), with_numbers)
         _write_cells(ax, matrix, percent, with_numbers)
     return figure
 
@@ -125,6 +129,5 @@ def _write_cells(ax: Axes, matrix: np.ndarray, percent: np.ndarray, with_numbers
         ax.text(j, i, text, ha="center", va="center", size=size, color=color)
 
 
-def _shorten(name: str) -> str:
-    name = name if len(name) <= MAX_NAME else name[: MAX_NAME - 1] + "…"
-    return name.replace("$", r"\$")  # else the start of a formula
+def _shorten(names: list[str]) -> list[str]:
+    return [x if len(x) <= MAX_NAME else x[: MAX_NAME - 1] + "…" for x in names]

@@ -12,6 +12,7 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import LogLocator, NullFormatter
 from PIL import Image, ImageOps
 
+from ...text import drawable
 from .annotation_arrays import AnnotationArrays, annotation_arrays
 
 CELL_SIZE = 480  # pixels of the longer side of an image
@@ -40,7 +41,6 @@ def draw_dataset(
         OSError: if an image cannot be read.
     """
     images, arrays = content["images"], annotation_arrays(content)
-    names = [x["name"].replace("$", r"\$") for x in content["categories"]]  # else a formula
     rng = np.random.default_rng(seed)
     chosen = np.sort(rng.choice(len(images), min(num_images, len(images)), replace=False))
     num_rows = math.ceil(len(chosen) / COLUMNS)
@@ -50,14 +50,15 @@ def draw_dataset(
     axes = top.subplots(num_rows, COLUMNS, squeeze=False).flatten()
     for ax in axes:
         ax.set_axis_off()
-    for ax, row in zip(axes, chosen, strict=False):
-        _show_image(ax, os.path.join(image_root, images[row]["file_name"]))
-        ax.set_title(f"image {images[row]['id']}", fontsize="small")
-        for i in np.flatnonzero(arrays.image_rows == row):
-            category = arrays.category_rows[i]
-            label = names[category] + " (crowd)" * bool(arrays.is_crowd[i])
-            _draw_box(ax, arrays.boxes[i], label, COLORS[category % len(COLORS)])
-    _draw_histograms(bottom.subplots(1, 4), arrays, names)
+    with drawable([x["name"] for x in content["categories"]]) as names:
+        for ax, row in zip(axes, chosen, strict=False):
+            _show_image(ax, os.path.join(image_root, images[row]["file_name"]))
+            ax.set_title(f"image {images[row]['id']}", fontsize="small")
+            for i in np.flatnonzero(arrays.image_rows == row):
+                category = arrays.category_rows[i]
+                label = names[category] + " (crowd)" * bool(arrays.is_crowd[i])
+                _draw_box(ax, arrays.boxes[i], label, COLORS[category % len(COLORS)])
+        _draw_histograms(bottom.subplots(1, 4), arrays, names)
     return figure
 
 
@@ -94,7 +95,8 @@ def _draw_histograms(axes: Sequence[Axes], arrays: AnnotationArrays, names: list
 
     counts = np.bincount(arrays.category_rows, minlength=len(names))
     shown = np.argsort(-counts, kind="stable")[:MAX_CLASSES]
-    axes[3].barh([names[i] for i in shown], counts[shown])
+    axes[3].barh(np.arange(len(shown)), counts[shown])
+    axes[3].set_yticks(np.arange(len(shown)), [names[i] for i in shown])
     axes[3].invert_yaxis()
     rest = len(names) - len(shown)
     axes[3].set(xlabel="boxes" + f" ({rest} rarer classes not shown)" * (rest > 0))
