@@ -12,7 +12,7 @@ from torch._subclasses.fake_tensor import (
 
 from detectron2.structures import Boxes, ImageList, Instances
 from detectron2.utils.events import EventStorage
-from tood_d2.modeling import ATSSAssigner, ParallelHead
+from tood_d2.modeling import ATSSAssigner, ParallelHead, meta_arch
 from tood_d2.modeling.targets import Targets
 
 LOG2 = math.log(2)
@@ -111,6 +111,16 @@ class TestTraining:
         assert_all_gradients(model)
 
     @both_phases
+    def test_batch_of_objects_between_the_centers_has_no_box_loss(self, tiny_tood, iteration):
+        """The sum of the targets' weights is zero."""
+        model = tiny_tood()  # centres at multiples of 8 px
+        losses = step(model, [example(64, 64, [[2, 2, 5, 5], [10, 10, 13, 13]], [0, 1])], iteration)
+        assert losses["loss_box_reg"].item() == 0
+        assert 0 < losses["loss_cls"].item() < 1
+        assert model.assignment_metrics["unmatched_objects"] == 2
+        assert_all_gradients(model)
+
+    @both_phases
     def test_losses_under_autocast_are_float32(self, tiny_tood, iteration):
         # No maps of one cell: oneDNN's bfloat16 gradient of a strided convolution on them is
         # partly uninitialised memory.
@@ -159,6 +169,10 @@ class TestWithoutValues:
         # Detectron2's reads the images' sizes from tensors, although not from the device.
         images = ImageList(torch.zeros(2, 3, 64, 96), [(64, 96), (64, 80)])
         monkeypatch.setattr(model, "preprocess_image", lambda batch: images)
+        # Nor does it wait to check the ground truth, which mappers leave on the CPU.
+        monkeypatch.setattr(
+            meta_arch, "ground_truth", lambda batch, _: [x["instances"] for x in batch]
+        )
         boxes, classes = [[5, 5, 40, 50], [8, 8, 30, 30]], [0, 1]
         for objects in [(boxes, classes), ((), ())], [((), ()), ((), ())]:
             step(model, [example(64, 96, *x) for x in objects], iteration)
@@ -227,6 +241,25 @@ class TestLabelAnchors:
         assert (targets.labels[~positive] == 3).all()
         assert torch.equal(targets.alignment > 0, positive)
         assert torch.equal(targets.boxes.any(dim=2), positive)
+
+    @pytest.mark.parametrize("initial_phase", [True, False])
+    def test_first_anchor_of_a_level_is_matched_beside_an_image_of_many_objects(
+        self, model, initial_phase
+    ):
+        anchors = model.head.anchor_generator([torch.zeros(1, 1, 8, 8), torch.zeros(1, 1, 4, 4)])
+        size = (64, 64)
+        corner = make_instances(size, [[-20, -20, 20, 20]], [0])
+        rows = [[8 + i, 8 + i, 28 + i, 28 + i] for i in range(30)]
+        many = make_instances(size, rows, [i % 3 for i in range(30)])
+        # Every anchor predicts itself.
+        boxes = Boxes.cat(anchors).tensor.expand(2, -1, 4)
+        logits = torch.zeros(2, boxes.shape[1], 3)
+        targets = model.label_anchors(
+            anchors, logits, boxes, [corner, many], [size] * 2, initial_phase
+        )
+        assert targets.labels[0, 0] == 0 and targets.alignment[0, 0] > 0
+        assert targets.boxes[0, 0].tolist() == [-20, -20, 20, 20]
+        assert targets.positive[1].any()
 
     def test_targets_of_each_anchor(self, model):
         """Matched indices are those of valid anchors, targets those of all."""

@@ -20,6 +20,7 @@ from detectron2.utils.events import get_event_storage
 
 from .assigners import BACKGROUND, ATSSAssigner, TaskAlignedAssigner
 from .heads import HEADS
+from .inputs import check_channels, check_stem, ground_truth
 from .losses import giou_loss, task_aligned_focal_loss
 from .postprocessing import select_detections
 from .targets import (
@@ -88,8 +89,13 @@ class TOOD(DenseDetector):
             test_score_thresh, test_topk_candidates, test_nms_thresh, max_detections_per_image:
                 see :func:`select_detections`.
             pixel_mean, pixel_std: of the image's channels in the order of ``input_format``.
-            input_format: "RGB" or "BGR", what the images are expected in.
+            input_format: "RGB", "BGR" or "L" (grey), what the images are expected in.
+
+        Raises:
+            ValueError: on a focusing exponent with an infinite gradient, or if the numbers of
+                channels do not fit each other.
         """
+        check_stem(backbone, pixel_mean, pixel_std)
         super().__init__(
             backbone, head, head_in_features, pixel_mean=pixel_mean, pixel_std=pixel_std
         )
@@ -158,19 +164,30 @@ class TOOD(DenseDetector):
 
         Returns:
             In training mode the losses, see :meth:`losses`; else see ``DenseDetector.forward``.
+
+        Raises:
+            ValueError: see :func:`check_channels` and :func:`ground_truth`.
         """
         if not self.training:
             return super().forward(batched_inputs)
+        gt_instances = ground_truth(batched_inputs, self.num_classes)  # before any long work
+        gt_instances = [x.to(self.device) for x in gt_instances]
         images = self.preprocess_image(batched_inputs)
         features = self.backbone(images.tensor)
         features = [features[name] for name in self.head_in_features]
         anchors = self.head.anchor_generator(features)
         predictions = self.head(features, anchors)
-        gt_instances = [x["instances"].to(self.device) for x in batched_inputs]
         iteration = get_event_storage().iter if iteration is None else iteration
         return self.forward_training(
             images, anchors, predictions, gt_instances, self.in_initial_phase(iteration)
         )
+
+    def preprocess_image(self, batched_inputs: list[dict]) -> ImageList:
+        """See ``DenseDetector.preprocess_image``; pixels may be numbers of any type."""
+        check_channels(batched_inputs, len(self.pixel_mean))
+        images = super().preprocess_image(batched_inputs)
+        images.tensor = images.tensor.to(self.pixel_mean.dtype)  # of float64
+        return images
 
     def forward_training(
         self,
