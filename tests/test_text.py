@@ -4,11 +4,22 @@ import logging
 
 import numpy as np
 import pytest
+from matplotlib import rcParams
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties, findfont, get_font
 
+from tood_d2.evaluation.figures import draw_confusion_matrix, draw_pr_curves
 from tood_d2.text import _find_labels, drawable, printable
+
+DEFAULT, STIX = (
+    get_font(findfont(FontProperties(family=[x]))) for x in ("sans-serif", "STIXGeneral")
+)
+SIGN = next(  # a sign that only some of matplotlib's fonts have
+    chr(x)
+    for x in range(0x2200, 0x2C00)
+    if STIX.get_char_index(x) and not DEFAULT.get_char_index(x)
+)
 
 
 @pytest.fixture(autouse=True)
@@ -47,7 +58,7 @@ def test_names_that_can_be_drawn_are_their_labels():
     names = ["cup", "чашка", "a\\b 100%", "US$ or $\\oops$", "two\nlines", "x" * 100]
     labels, picture = draw(names)
     assert labels[:3] == names[:3]
-    assert labels[3:] == ["US\\$ or \\$\\oops\\$", "two lines", "x" * 59 + "…"]
+    assert labels[3:] == ["US\\$ or \\$\\oops\\$", "two lines", "x" * 39 + "…"]
     assert picture[:, :, :3].min() == 0
 
 
@@ -60,13 +71,16 @@ def test_names_without_a_font_become_numbers_with_one_warning(caplog):
 
 
 def test_another_font_of_the_system_helps(caplog):
-    default, stix = (
-        get_font(findfont(FontProperties(family=[x]))) for x in ("sans-serif", "STIXGeneral")
-    )
-    character = next(
-        chr(x)
-        for x in range(0x2200, 0x2C00)
-        if stix.get_char_index(x) and not default.get_char_index(x)
-    )
-    labels, _ = draw([f"a{character}"])
-    assert labels == [f"a{character}"] and not caplog.messages
+    assert draw([f"a{SIGN}"])[0] == [f"a{SIGN}"] and not caplog.messages
+
+
+def test_figures_of_an_evaluation_have_the_fonts():
+    with drawable([SIGN]):
+        family = rcParams["font.family"]
+    assert len(family) > 1
+    matrix = draw_confusion_matrix(np.eye(2, dtype=int), [SIGN], "")
+    labels = [*matrix.axes[0].get_xticklabels(), *matrix.axes[0].get_yticklabels()]
+    curves = draw_pr_curves(np.linspace(0, 1, 3), {0.5: np.ones((3, 1))}, [SIGN])
+    labels += [x for x in curves.axes[0].get_legend().get_texts() if SIGN in x.get_text()]
+    assert len(labels) == 5
+    assert all(label.get_fontfamily() == family for label in labels)

@@ -6,7 +6,7 @@ import logging
 import unicodedata
 from collections.abc import Iterator, Sequence
 
-MAX_LENGTH = 60  # of a label, in characters
+MAX_LENGTH = 40  # of a label, in characters
 
 logger = logging.getLogger(__name__)
 

@@ -4,7 +4,7 @@ K classes, R recalls.
 """
 
 import numpy as np
-from matplotlib import colormaps
+from matplotlib import colormaps, rcParams
 from matplotlib.axes import Axes
 from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
@@ -110,8 +110,9 @@ def draw_confusion_matrix(matrix: np.ndarray, class_names: list[str], title: str
 def _write_names(ax: Axes, names: list[str], totals: np.ndarray, with_numbers: bool) -> None:
     ticks = np.arange(len(names) + 1)
     rows = zip([*names, "background"], totals, strict=True)
-    ax.set_xticks(ticks, [*names, "nothing"], rotation=90)
-    ax.set_yticks(ticks, [f"{name} ({total})" for name, total in rows])
+    family = rcParams["font.family"]
+    ax.set_xticks(ticks, [*names, "nothing"], rotation=90, family=family)
+    ax.set_yticks(ticks, [f"{name} ({total})" for name, total in rows], family=family)
     if not with_numbers:
         ax.tick_params(labelsize=7.5, top=True, labeltop=True)
     ax.set_xticks(ticks[:-1] + 0.5, minor=True)

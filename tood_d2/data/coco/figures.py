@@ -5,7 +5,7 @@ import os
 from collections.abc import Sequence
 
 import numpy as np
-from matplotlib import colormaps
+from matplotlib import colormaps, rcParams
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
@@ -96,7 +96,8 @@ def _draw_histograms(axes: Sequence[Axes], arrays: AnnotationArrays, names: list
     counts = np.bincount(arrays.category_rows, minlength=len(names))
     shown = np.argsort(-counts, kind="stable")[:MAX_CLASSES]
     axes[3].barh(np.arange(len(shown)), counts[shown])
-    axes[3].set_yticks(np.arange(len(shown)), [names[i] for i in shown])
+    labels, family = [names[i] for i in shown], rcParams["font.family"]
+    axes[3].set_yticks(np.arange(len(shown)), labels, family=family)
     axes[3].invert_yaxis()
     rest = len(names) - len(shown)
     axes[3].set(xlabel="boxes" + f" ({rest} rarer classes not shown)" * (rest > 0))
