@@ -249,7 +249,7 @@ class TestLabelAnchors:
         anchors = model.head.anchor_generator([torch.zeros(1, 1, 8, 8), torch.zeros(1, 1, 4, 4)])
         size = (64, 64)
         corner = make_instances(size, [[-20, -20, 20, 20]], [0])
-        rows = [[i, i, 40 + i, 40 + i] for i in range(24)]
+        rows = [[i, i, 64 + i, 64 + i] for i in range(24)]
         many = make_instances(size, rows, [i % 3 for i in range(24)])
         # Every anchor predicts itself.
         boxes = Boxes.cat(anchors).tensor.expand(2, -1, 4)
