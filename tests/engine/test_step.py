@@ -177,3 +177,28 @@ def test_two_processes(tmp_path):
     assert num_reductions == 1  # once a step, not once a batch
     # Besides, once: two losses, the largest gradient, the data time and a signal of each process.
     assert calls == [2 * 5]
+
+
+class TestParametersWithoutGradients:
+    """Of a layer whose output no loss takes, as features that the head does not take have them."""
+
+    @pytest.fixture
+    def trainer(self, tmp_path):
+        def build(**settings):
+            model = Line()
+            model.unused = nn.Linear(1, 1, bias=False)
+            return build_trainer([1, 2], model=DistributedDataParallel(model, **settings))
+
+        dist.init_process_group("gloo", init_method=f"file://{tmp_path}/f", world_size=1, rank=0)
+        yield build
+        dist.destroy_process_group()
+
+    def test_are_named_with_the_key_before_other_processes_wait_for_them(self, trainer):
+        words = r"depends on unused\.weight: .*train\.ddp\.find_unused_parameters"
+        with pytest.raises(ValueError, match=words):
+            trainer().train(0, 1)
+
+    def test_are_allowed_by_that_key(self, trainer):
+        trainer = trainer(find_unused_parameters=True)
+        trainer.train(0, 2)
+        assert trainer.model.module.linear.weight.item() == pytest.approx(1.1)

@@ -14,6 +14,7 @@ from detectron2.engine import SimpleTrainer
 from detectron2.utils import comm
 from detectron2.utils.events import get_event_storage
 
+from ..config.options import keys_of
 from ..data.loading.loader import TrainLoader
 from ..modeling import TOOD
 from .hooks.preemption import Interruption
@@ -63,6 +64,7 @@ class AccumulatingTrainer(SimpleTrainer):
         """Adds up the gradients of the batches, then updates the model.
 
         Raises:
+            ValueError: on parameters without gradients that other processes would wait for.
             FloatingPointError: on losses or gradients that are not finite, before the update.
         """
         assert self.model.training, "the model was left in evaluation mode"
@@ -87,6 +89,7 @@ class AccumulatingTrainer(SimpleTrainer):
                 self.grad_scaler.scale(sum(losses.values())).backward()
             for name, loss in losses.items():
                 mean_losses[name] = mean_losses.get(name, 0) + loss.detach()
+        self._check_that_all_are_used()
         self.after_backward()
         values = dict(mean_losses)
         # The scaler looks at gradients itself: too large ones are what it finds its scale by.
@@ -99,6 +102,20 @@ class AccumulatingTrainer(SimpleTrainer):
             self._write_means(mean_losses.keys(), rows)
             self.grad_scaler.step(self.optimizer)
             self.grad_scaler.update()
+
+    def _check_that_all_are_used(self) -> None:
+        model = self.model
+        if not isinstance(model, DistributedDataParallel) or model.find_unused_parameters:
+            return
+        unused = [
+            k for k, x in model.module.named_parameters() if x.requires_grad and x.grad is None
+        ]
+        if unused:
+            more = " and others" if len(unused) > 8 else ""
+            raise ValueError(
+                f"no loss depends on {', '.join(unused[:8])}{more}: leave out these layers, freeze "
+                f"them, or set {keys_of('find_unused_parameters')} to True"
+            )
 
     def _share(self, values: dict[str, Tensor], data_time: float) -> list[list[float]]:
         """Each process's values, then its data time and the signal that it received."""
