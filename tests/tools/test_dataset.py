@@ -183,8 +183,9 @@ class TestConvert:
     def test_options_of_voc(self, run, voc, tmp_path):
         assert run("convert", "voc", voc, tmp_path / "zero", "--zero-based")[0] == 0
         assert self.boxes(tmp_path / "zero" / "train.json") == [[2, 3, 3, 6]]
-        assert run("convert", "voc", voc, tmp_path / "easy", "--skip-difficult")[0] == 0
-        assert self.boxes(tmp_path / "easy" / "train.json") == []
+        status, _, errors = run("convert", "voc", voc, tmp_path / "easy", "--skip-difficult")
+        assert status == 2 and f"{voc}: there is no box in 3 images" in errors
+        assert not (tmp_path / "easy").exists()
 
     def test_overwrites_only_on_request(self, run, voc, tmp_path):
         (tmp_path / "val.json").write_text("mine")
@@ -204,6 +205,18 @@ class TestConvert:
         status, output, _ = run("convert", "yolo", tmp_path / "data.yaml", tmp_path / "out")
         assert status == 0 and f"folder of the images: {tmp_path}/images" in output
         assert self.boxes(tmp_path / "out" / "train.json") == [[10, 12, 20, 6]]
+        (tmp_path / "labels" / "a.txt").write_text("0 .5 .5 .5 .2 .91")
+        status, _, errors = run("convert", "yolo", tmp_path, tmp_path / "no")
+        assert status == 2 and "a.txt, line 1: " in errors and "--drop-scores" in errors
+        assert run("convert", "yolo", tmp_path, tmp_path / "yes", "--drop-scores")[0] == 0
+        assert self.boxes(tmp_path / "yes" / "train.json") == [[10, 12, 20, 6]]
+
+    def test_says_what_it_leaves_out(self, run, voc, tmp_path, log):
+        assert run("convert", "voc", voc, tmp_path / "out")[0] == 0
+        assert log.messages == [
+            "images without XML file, taken for images without objects: 2, the first is "
+            f"{voc}/JPEGImages/b.jpg"
+        ]
 
 
 class TestSplit:
@@ -289,6 +302,9 @@ class TestMisuse:
         fails("nowhere", "convert", "voc", tmp_path / "nowhere", tmp_path)
         fails("nowhere.yaml", "convert", "yolo", tmp_path / "nowhere.yaml", tmp_path)
         fails("go with voc", "convert", "yolo", "data.yaml", tmp_path, "--zero-based")
+        fails("goes with yolo", "convert", "voc", tmp_path, tmp_path, "--drop-scores")
+        (tmp_path / "file").touch()
+        fails("file is not a folder", "convert", "voc", "nowhere", tmp_path / "file")
 
     def test_split(self, fails, data, tmp_path):
         json_file = data(GOOD)

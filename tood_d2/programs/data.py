@@ -42,12 +42,16 @@ def write_json(content: dict, path: str | Path) -> None:
 
 def convert(args: argparse.Namespace) -> None:
     """Writes one JSON file for each split."""
+    if (args.zero_based or args.skip_difficult) and args.form != "voc":
+        raise ValueError("--zero-based and --skip-difficult go with voc")
+    if args.drop_scores and args.form != "yolo":
+        raise ValueError("--drop-scores goes with yolo")
+    if os.path.exists(args.out) and not os.path.isdir(args.out):
+        raise NotADirectoryError(f"{args.out} is not a folder")
     if args.form == "voc":
         conversion = convert_voc(args.source, not args.zero_based, not args.skip_difficult)
-    elif args.zero_based or args.skip_difficult:
-        raise ValueError("--zero-based and --skip-difficult go with voc")
     else:
-        conversion = convert_yolo(args.source)
+        conversion = convert_yolo(args.source, args.drop_scores)
     _write_splits(conversion.splits, args)
     print(f"folder of the images: {conversion.image_root}")
 
@@ -139,7 +143,7 @@ def check(args: argparse.Namespace) -> int:
     problems = check_content(content, args.json)
     print(format_problems(problems + image_problems, args.verbose))
     if args.fix:
-        fixed, changes = fix(content, image_problems, args.json)
+        fixed, changes = fix(content, image_problems, args.json, args.max_lost)
         write_json(fixed, args.fix)
         print(f"\n{args.fix}: {len(changes)} changes", *changes, sep="\n  ")
         problems, image_problems = check_content(fixed, args.fix), []
@@ -180,11 +184,12 @@ def main() -> int:
 
     add = add_command(convert, "write JSON files in COCO's form")
     add("form", choices=["voc", "yolo"], help="of the data")
-    add("source", help="VOC's folder with Annotations, or YOLO's data.yaml")
+    add("source", help="folder with images and labels, or YOLO's data.yaml or obj.data")
     add("out", metavar="OUT", help=shared["out"])
     add("--overwrite", action="store_true", help="existing JSON files")
     add("--zero-based", action="store_true", help="VOC: pixels from 0 on, without a box's last one")
     add("--skip-difficult", action="store_true", help="VOC: no objects that are marked difficult")
+    add("--drop-scores", action="store_true", help="YOLO: labels may end with a score to leave out")
 
     add = add_command(split, "deal out the images of a JSON file at random", "json", "out")
     add("--overwrite", action="store_true", help="existing JSON files")
@@ -197,6 +202,13 @@ def main() -> int:
     add("--short-edge", type=int, default=800, help="pixels of the input (800)")
     add("--max-size", type=int, default=1333, help="pixels of the input (1333)")
     add("--fix", metavar="OUT", help="file for a copy without the problems")
+    add(
+        "--max-lost",
+        type=float,
+        default=0.05,
+        metavar="SHARE",
+        help="of images or boxes that --fix may drop (0.05)",
+    )
     add("--verbose", action="store_true", help="show all problems of each kind")
     add("--quick", action="store_true", help="open no image")
 

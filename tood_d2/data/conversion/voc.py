@@ -1,32 +1,42 @@
-"""Data sets in Pascal VOC's form."""
+"""Data sets in Pascal VOC's form, in the folders of its authors or beside the images."""
 
-import contextlib
-import math
 import re
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
-from xml.etree import ElementTree
 
+from ..files import is_image_name, walk_files
+from ..images import open_image
 from .labelled_images import (
-    IMAGE_SUFFIXES,
+    TOLERANCE,
     Conversion,
+    LabelledBox,
     LabelledImage,
-    convert_images,
-    find_images,
-    read_lines,
+    overhang,
+    read_images,
     read_size,
+    to_coco,
 )
+from .remarks import Remarks
+from .splits import ImageIndex, is_split_name, split_by_folders, split_name
+from .text import parse_number, read_lines
+from .voc_xml import read_voc_xml
 
+_XML = re.compile(r"\s+\S+\.xml$", re.IGNORECASE)  # which some lists name behind the image
 _CLASS_FILE_LINE = re.compile(r"\S+\s+(-1|0|1)")
 
 
 def convert_voc(
     root: str | Path, one_based: bool = True, keep_difficult: bool = True
 ) -> Conversion:
-    """Converts a folder with ``Annotations``, ``JPEGImages`` and, maybe, ``ImageSets/Main``.
+    """Converts a folder of images and XML files.
 
-    Each file of ``ImageSets/Main`` that lists images is a split, not those that tell for one class
-    which images have it. Without any, all images are the split "all". An image without XML file
-    has no objects. Classes are sorted by name.
+    The XML file of an image has its name and is beside it or in another folder, such as
+    ``Annotations`` for the images of ``JPEGImages``, in sub-folders, too. Each file of
+    ``ImageSets/Main`` that lists images is a split, not those that tell for one class which images
+    have it. Without any, folders such as ``train`` and ``valid`` are splits, or all images are the
+    split "all". An image without XML file has no objects. Classes are sorted by name. What is left
+    out or contradicts itself is logged.
 
     Args:
         one_based: whether boxes are VOC's pixel indices, which count from 1 and include the last
@@ -34,93 +44,180 @@ def convert_voc(
         keep_difficult: whether to keep objects marked as difficult.
 
     Raises:
-        FileNotFoundError: if a folder or an image is missing.
-        ValueError: if there is no image or a file is malformed.
+        FileNotFoundError: if the folder or an image that is listed is missing.
+        ValueError: if there is no box or a file is malformed.
     """
-    root = Path(root)
-    for folder in (root / "Annotations", root / "JPEGImages"):
-        if not folder.is_dir():
-            raise FileNotFoundError(f"{folder}: no such folder, is {root} in Pascal VOC's form?")
-    images: dict[str, list[Path]] = {}
-    for path in find_images(root / "JPEGImages"):
-        images.setdefault(path.stem, []).append(path)
-    splits = _voc_splits(root / "ImageSets" / "Main")
+    root, remarks = Path(root), Remarks()
+    files = walk_files(root)
+    images = [path for path in files if is_image_name(path)]
+    xml_files = [path for path in files if path.suffix.lower() == ".xml"]
+    if not images or not xml_files:
+        raise ValueError(
+            f"{root} has {len(images)} images and {len(xml_files)} XML files: VOC's form has both, "
+            "in Annotations and JPEGImages, or side by side"
+        )
+    images = _in_folder(images, root, "JPEGImages", remarks)
+    xml_files = _in_folder(xml_files, root, "Annotations", remarks)
+    pairs = _pair(xml_files, images, root, remarks)
+    stems = {path.with_suffix("") for path in pairs}
+    doubles = [x for x in images if x not in pairs and x.with_suffix("") in stems]
+    remarks.add("images beside the labelled one of the same name, left out", *doubles)
+    images = [path for path in images if path not in {*doubles}]
+    splits = _listed_splits(files, images, root, remarks)
     if not splits:
-        stems = {*images, *(path.stem for path in (root / "Annotations").glob("*.xml"))}
-        splits = {"all": dict.fromkeys(sorted(stems), str(root))}
-    where = {stem: place for places in splits.values() for stem, place in places.items()}
-    if not where:
-        raise ValueError(f"{root} has no images")
+        names = {x: split_name(x, root) or split_name(pairs.get(x, x), root) for x in images}
+        splits = split_by_folders(names, remarks)
+    chosen = dict.fromkeys(path for paths in splits.values() for path in paths)
+    unlabelled = [path for path in chosen if path not in pairs]
+    remarks.add("images without XML file, taken for images without objects", *unlabelled)
 
-    def read(stem: str) -> LabelledImage:
-        xml_file = root / "Annotations" / f"{stem}.xml"
-        candidates = images.get(stem, [])
-        if xml_file.is_file():
-            return _read_xml(xml_file, candidates, one_based, keep_difficult)
-        path = _choose_image(candidates, "", f"{where[stem]}: {stem!r}")
-        return LabelledImage(path, read_size(path), [])
+    def read(path: Path) -> LabelledImage:
+        if path not in pairs:
+            return LabelledImage(path, read_size(path), [])
+        return _read(path, pairs[path], one_based, keep_difficult, remarks)
 
-    return convert_images(splits, read, root / "JPEGImages")
+    images_read = read_images(splits, read, remarks)
+    remarks.log()
+    return to_coco(splits, images_read, str(root))
 
 
-def _voc_splits(folder: Path) -> dict[str, dict[str, str]]:
-    """Names of the images in each split, with the place that lists them."""
-    splits = {}
-    for path in sorted(folder.glob("*.txt")):
+def _in_folder(paths: list[Path], root: Path, name: str, remarks: Remarks) -> list[Path]:
+    """Those in a folder of the name, if there are any, else all."""
+    inside, outside = [], []
+    for path in paths:
+        folders = [part.lower() for part in path.relative_to(root).parts[:-1]]
+        (inside if name.lower() in folders else outside).append(path)
+    if inside:
+        remarks.add(f"{paths[0].suffix} files outside of {name}, left out", *outside)
+    return inside or outside
+
+
+def _pair(
+    xml_files: list[Path], images: list[Path], root: Path, remarks: Remarks
+) -> dict[Path, Path]:
+    """The XML file of each image that has one."""
+    by_stem: dict[str, list[Path]] = {}
+    for image in images:
+        by_stem.setdefault(image.stem, []).append(image)
+    folders = {path.parent for path in images}, {path.parent for path in xml_files}
+    pairs, alone = {}, []
+    for xml_file in xml_files:
+        candidates = by_stem.get(xml_file.stem, [])
+        found = [x for x in candidates if x.parent == xml_file.parent]
+        if not found and xml_file.parent not in folders[0]:
+            apart = [x for x in candidates if x.parent not in folders[1]]
+            found = _nearest(xml_file.parent.relative_to(root).parts, apart, root)
+        if not found:
+            alone.append(xml_file)
+            continue
+        if len(found) > 1:
+            file_name = read_voc_xml(xml_file).file_name
+            found = [x for x in found if x.name == file_name]
+        if len(found) != 1:
+            raise ValueError(f"{xml_file} has several images of its name, <filename> names none")
+        if found[0] in pairs:
+            raise ValueError(f"{found[0]} has two XML files, {pairs[found[0]]} and {xml_file}")
+        pairs[found[0]] = xml_file
+    remarks.add("XML files without image of their name, left out", *alone)
+    return pairs
+
+
+def _nearest(parts: Sequence[str], images: list[Path], root: Path) -> list[Path]:
+    """Images whose folder has the most in common with the one of such parts, and enough."""
+    distances: dict[Path, int] = {}
+    for image in images:
+        other = image.parent.relative_to(root).parts
+        own, others = Counter(parts) - Counter(other), Counter(other) - Counter(parts)
+        of_other_split = any(map(is_split_name, own)) and any(map(is_split_name, others))
+        if min(own.total(), others.total()) <= 1 and not of_other_split:
+            distances[image] = own.total() + others.total()
+    return [x for x in distances if distances[x] == min(distances.values())]
+
+
+def _listed_splits(
+    files: list[Path], images: list[Path], root: Path, remarks: Remarks
+) -> dict[str, list[Path]]:
+    """Images of each split that a file lists; nothing if there are no such files."""
+    lists = [path for path in files if path.suffix.lower() == ".txt" and _is_list(path, root)]
+    splits: dict[str, dict[Path, None]] = {}
+    for path in lists:
         lines = read_lines(path)
-        if not all(_CLASS_FILE_LINE.fullmatch(line) for line in lines.values()):
-            splits[path.stem] = {_stem(line): place for place, line in lines.items()}
-    return splits
+        if not lines:
+            remarks.add("lists without images, left out", path)
+        elif not all(_CLASS_FILE_LINE.fullmatch(line) for line in lines.values()):
+            base = _base(path, root)
+            index = ImageIndex((x for x in images if x.is_relative_to(base)), base)
+            found = (index.find(_XML.sub("", line), where) for where, line in lines.items())
+            splits.setdefault(path.stem, {}).update(dict.fromkeys(found))
+    listed = {image for split in splits.values() for image in split}
+    if splits:
+        remarks.add("images in no list, left out", *(x for x in images if x not in listed))
+    return {name: [*split] for name, split in splits.items()}
 
 
-def _stem(line: str) -> str:
-    name = Path(line)  # some tools write file names
-    return name.stem if name.suffix.lower() in IMAGE_SUFFIXES else line
+def _is_list(path: Path, root: Path) -> bool:
+    folders = path.relative_to(root).parts[:-1]
+    if "ImageSets" in folders:
+        return folders[-1] in ("ImageSets", "Main")
+    return not folders and is_split_name(path.stem)
 
 
-class _NoDoctype(ElementTree.TreeBuilder):
-    """Refuses document types, as only they can define entities, which can grow without limit."""
+def _base(path: Path, root: Path) -> Path:
+    """The folder that has ImageSets, of which a project can have several, or the root."""
+    parts = path.relative_to(root).parts
+    return root.joinpath(*parts[: parts.index("ImageSets")]) if "ImageSets" in parts else root
 
-    def doctype(self, *args) -> None:
-        raise ValueError("it has a DOCTYPE, which annotations have no use for: remove it")
 
-
-def _read_xml(
-    xml_file: Path, candidates: list[Path], one_based: bool, keep_difficult: bool
+def _read(
+    path: Path, xml_file: Path, one_based: bool, keep_difficult: bool, remarks: Remarks
 ) -> LabelledImage:
-    try:
-        tree = ElementTree.parse(xml_file, ElementTree.XMLParser(target=_NoDoctype())).getroot()
-    except (ElementTree.ParseError, LookupError, ValueError) as error:
-        raise ValueError(f"{xml_file} cannot be read as XML: {error}") from error
-    path = _choose_image(candidates, tree.findtext("filename", "").strip(), str(xml_file))
-    size = [int(_voc_number(tree, f"size/{side}", xml_file, "0")) for side in ("width", "height")]
+    annotation = read_voc_xml(xml_file)
     objects = []
-    for number, item in enumerate(tree.findall("object"), start=1):
-        where = f"{xml_file}, object {number}"
-        class_name = item.findtext("name", "").strip()
-        if not class_name:
-            raise ValueError(f"{where} has no <name>")
-        if keep_difficult or not _voc_number(item, "difficult", where, "0"):
-            tags = ("xmin", "ymin", "xmax", "ymax")
-            xmin, ymin, xmax, ymax = (_voc_number(item, f"bndbox/{tag}", where) for tag in tags)
-            if one_based:
-                xmin, ymin = xmin - 1, ymin - 1
-            objects.append((class_name, [xmin, ymin, xmax - xmin, ymax - ymin]))
-    return LabelledImage(path, tuple(size) if min(size) > 0 else read_size(path), objects)
+    for class_name, (xmin, ymin, xmax, ymax), difficult, where in annotation.objects:
+        if not keep_difficult and _is_difficult(difficult, where):
+            remarks.add("difficult objects, left out", where)
+            continue
+        if xmin > xmax or ymin > ymax:
+            remarks.add("boxes whose corners are in another order, put in order", where)
+        (left, right), (top, bottom) = sorted((xmin, xmax)), sorted((ymin, ymax))
+        if one_based:
+            if left == 0 or top == 0:
+                remarks.add(
+                    "boxes that begin at pixel 0, though VOC's first is 1: do they need "
+                    "--zero-based?",
+                    where,
+                )
+            left, top = left - 1, top - 1
+        objects.append(LabelledBox(class_name, [left, top, right - left, bottom - top], where))
+    image = LabelledImage(path, read_size(path), objects)
+    if annotation.size not in (None, image.size):
+        _check_boxes(image, annotation.size, xml_file, remarks)
+    return image
 
 
-def _choose_image(candidates: list[Path], name: str, where: str) -> Path:
-    """Of several images that differ in their suffix or folder, chooses the one with the name."""
-    named = [path for path in candidates if path.name == name]
-    if len(named or candidates) != 1:
-        problem = "several images" if candidates else "no image"
-        raise FileNotFoundError(f"{where} has {problem} of its name in JPEGImages")
-    return (named or candidates)[0]
+def _is_difficult(text: str, where: str) -> bool:
+    try:
+        return parse_number(text or "0") != 0
+    except ValueError as error:
+        raise ValueError(f"{where}: <difficult> {error}") from error
 
 
-def _voc_number(item: ElementTree.Element, tag: str, where: str | Path, default: str = "") -> float:
-    text = item.findtext(tag, "").strip() or default
-    with contextlib.suppress(ValueError):
-        if math.isfinite(number := float(text)):
-            return number
-    raise ValueError(f"{where}: <{tag}> should be a number, is {text!r}")
+def _check_boxes(
+    image: LabelledImage, other_size: tuple[float, float], xml_file: Path, remarks: Remarks
+) -> None:
+    """Notes that an image has another size than its XML file says.
+
+    Raises:
+        ValueError: if boxes reach out of the image, so that they must be those of another one.
+    """
+    width, height = image.size
+    where = f"{xml_file} says {other_size[0]:g} x {other_size[1]:g}, {image.path.name} has "
+    where += f"{width} x {height} pixels"
+    if other_size == (height, width):
+        with open_image(image.path) as opened:
+            is_turned = opened.size == other_size
+        where += " once turned as its EXIF data say" if is_turned else ": swapped sides"
+    for item in image.objects:
+        if min(other_size) > 0 and overhang(item.box, image.size) > TOLERANCE:
+            raise ValueError(f"{where}, and the box of {item.where} reaches out of them")
+    remarks.add("sizes that contradict the image, see if its boxes fit", where)
