@@ -91,6 +91,88 @@ def test_threshold_above_all_scores_draws_nothing(demo, shapes, tmp_path):
     assert (drawn == cv2.imread(str(first))).all()
 
 
+def test_an_image_above_the_limit_can_be_allowed(demo, tmp_path, monkeypatch):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 300_000)
+    Image.new("RGB", (1000, 1000)).save(tmp_path / "a.png")
+    outcome = demo("--input", "a.png", "--output", "pictures")
+    assert outcome.status == 1
+    assert "(1000000 pixels) exceeds limit of 600000 pixels" in outcome.output
+    assert "--max-megapixels allows more" in outcome.output
+    outcome = demo("--input", "a.png", "--output", "pictures", "--max-megapixels", 1)
+    assert outcome.status == 0, outcome.output
+
+
+def test_images_of_the_same_name_can_be_told_apart(detect, shapes, tmp_path):
+    for folder, path in zip(("1", "2"), sorted((shapes / "val").iterdir()), strict=False):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "x.png").write_bytes(path.read_bytes())
+    results = detect("--input", "1/x.png", "2/x.png", "1/../1/x.png", "--output", "out")
+    assert len(results) == 20
+    names = {(x["file_name"], x["image_id"]) for x in results}
+    assert names == {("1/x.png", "1/x"), ("2/x.png", "2/x")}
+    assert len(list((tmp_path / "out").iterdir())) == 2
+
+
+def test_pictures_of_an_earlier_run_are_replaced_and_counted(demo, shapes, tmp_path):
+    assert demo("--input", shapes / "val", "--output", "out").status == 0
+    (tmp_path / "out" / "other.png").touch()
+    outcome = demo("--input", shapes / "val", "--output", "out")
+    assert outcome.status == 0
+    assert "out: 3 pictures of an earlier run are replaced, 1 other images stay" in outcome.output
+
+
+class TestFilesAreNotHarmed:
+    """Without a model, as files are checked before it is loaded."""
+
+    @pytest.fixture
+    def demo(self, tmp_path):
+        for folder in ("images", "others"):
+            (tmp_path / folder).mkdir()
+            Image.new("RGB", (8, 8)).save(tmp_path / folder / "a.png")
+        (tmp_path / "config.yaml").write_text("model: none")
+        (tmp_path / "val.json").write_text('{"images": []}')
+        (tmp_path / "link.png").symlink_to("images/a.png")
+        (tmp_path / "hard.png").hardlink_to(tmp_path / "images/a.png")
+        (tmp_path / "a.mp4").write_text("a video")
+        before = {x: x.read_bytes() for x in tmp_path.rglob("*") if x.is_file()}
+
+        def _demo(*args):
+            argv = ["demo/demo.py", "--config-file", "config.yaml", *args]
+            outcome = run(Command(argv), tmp_path)
+            assert {x: x.read_bytes() for x in tmp_path.rglob("*") if x.is_file()} == before
+            return outcome
+
+        return _demo
+
+    @pytest.mark.parametrize("output", ["images", "."])
+    def test_inputs(self, demo, output, tmp_path):
+        args = ["--input", "link.png", "images", "--output", output]
+        assert_refused(demo(*args), "a.png is an input" if output == "images" else "link.png is an")
+
+    def test_other_images(self, demo):
+        message = "others/a.png exists and is not drawn by tood_d2"
+        assert_refused(demo("--input", "images", "--output", "others"), message)
+
+    def test_videos(self, demo, tmp_path):
+        assert_refused(demo("--video-input", "a.mp4", "--output", "."), "./a.mp4 is an input")
+
+    @pytest.mark.parametrize("name", ["images/a.png", "link.png", "hard.png", "config.yaml"])
+    def test_results_in_place_of_an_input(self, demo, name):
+        assert_refused(demo("--input", "images", "--save-json", name), f"{name} is an input")
+
+    def test_results_in_place_of_other_files(self, demo):
+        outcome = demo("--input", "images", "--save-json", "val.json")
+        assert_refused(outcome, "val.json: exists and has no detections")
+
+    def test_results_in_place_of_a_picture(self, demo):
+        outcome = demo("--input", "images", "--output", "out", "--save-json", "out/a.png")
+        assert_refused(outcome, "out/a.png: a picture will have this name")
+
+    def test_a_folder_in_place_of_a_picture(self, demo, tmp_path):
+        (tmp_path / "out" / "a.png").mkdir(parents=True)
+        assert_refused(demo("--input", "images", "--output", "out"), "out/a.png is a folder")
+
+
 def test_inputs_that_do_not_exist_are_refused(demo):
     assert_refused(demo("--input", "nowhere/*.jpg"), "nowhere/*.jpg")
 

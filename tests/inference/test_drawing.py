@@ -1,5 +1,7 @@
 """Predictions on the left, ground truth on the right."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 import torch
@@ -142,3 +144,29 @@ def test_labels_stay_in_the_image(image):
     extent = square.get_window_extent(output.canvas.get_renderer())
     assert extent.x1 == pytest.approx(WIDTH, abs=1)
     assert extent.x0 < WIDTH - 20
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 900), (900, 1), (2, 3000)])
+def test_thin_images_keep_their_size(shape):
+    image = np.full((*shape, 3), 128, np.uint8)
+    pred = predictions((0, 0.9, (0, 0, shape[1], shape[0])))
+    picture = draw_detections(image, pred, NAMES).get_image()
+    assert picture.shape == image.shape and (picture != 128).any()
+
+
+def test_all_that_is_not_drawn_on_stays_as_it_is():
+    image = np.random.default_rng(0).integers(0, 256, (600, 90, 3), dtype=np.uint8)
+    picture = draw_detections(image, predictions((0, 0.9, (20, 500, 70, 590))), NAMES).get_image()
+    changed = (picture != image).any(axis=2)
+    assert changed[550, 20] and changed[550, 70] and not changed[520:580, 30:60].any()
+    assert not changed[:490].any()
+
+
+def test_drawing_takes_little_memory_for_large_images():
+    image = np.zeros((2000, 2000, 3), np.uint8)
+    drawing = draw_detections(image, predictions((0, 0.9, (20, 40, 900, 900))), NAMES)
+    tracemalloc.start()
+    drawing.get_image()
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 4 * image.nbytes

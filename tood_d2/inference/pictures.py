@@ -1,10 +1,9 @@
 """Detections drawn on image files, videos and what a camera sees."""
 
-import glob
 import itertools
 import logging
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import cv2
 import numpy as np
@@ -12,58 +11,24 @@ import torch
 from PIL import Image
 from tqdm import tqdm
 
-from detectron2.data.detection_utils import read_image
-
+from ..cli.outputs import save_picture, short_name
+from ..data.images import read_image
 from ..evaluation import coco_results
+from ..text import printable
 from .drawing import draw_detections
+from .image_files import output_paths, result_names
 from .predictor import ImagePredictor
 from .video import VideoReader, video_writer
 
 logger = logging.getLogger(__name__)
 
-IMAGE_EXTENSIONS = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 WINDOW = "tood_d2: Esc ends"
 
 
-def find_images(inputs: Sequence[str]) -> list[str]:
-    """The files that arguments name: files, folders (their images) and globs.
-
-    Raises:
-        FileNotFoundError: names an argument without any file.
-    """
-    paths = []
-    for item in inputs:
-        if os.path.isdir(item):  # glob leaves out hidden files
-            found = glob.glob("*", root_dir=item)
-            found = [os.path.join(item, x) for x in found if x.lower().endswith(IMAGE_EXTENSIONS)]
-        else:
-            found = [item] if os.path.isfile(item) else glob.glob(item, recursive=True)
-        if not found:
-            raise FileNotFoundError(f"{item}: no such image, or no image in it")
-        paths += sorted(found)
-    return paths
-
-
-def output_paths(paths: Sequence[str], output: str) -> list[str]:
-    """A file in the output folder for each image, under its own name, numbered if that is taken.
-
-    Raises:
-        ValueError: if an image would be overwritten.
-    """
-    used, results = set(), []
-    for path in paths:
-        stem, extension = os.path.splitext(os.path.basename(path))
-        if extension.lower() not in (".jpg", ".jpeg", ".png"):
-            extension = ".png"
-        name, number = stem + extension, 1
-        while name in used:
-            name, number = f"{stem}_{number}{extension}", number + 1
-        used.add(name)
-        results.append(os.path.join(output, name))
-    inputs = {os.path.realpath(path) for path in paths}
-    if taken := [path for path in results if os.path.realpath(path) in inputs]:
-        raise ValueError(f"{taken[0]} is an input: give another folder as --output")
-    return results
+def video_path(video: str, output: str) -> str:
+    """The file in the output folder for a video."""
+    stem = os.path.splitext(os.path.basename(video))[0]
+    return os.path.join(output, short_name(stem, ".mp4"))
 
 
 class Demo:
@@ -91,51 +56,53 @@ class Demo:
         self.results: list[dict] = []
 
     def draw_images(self, paths: Sequence[str], output: str, batch_size: int) -> int:
-        """Draws image files into a folder.
+        """Draws image files into a folder, which has to exist.
 
         Returns:
             How many could not be read.
-        """
-        outputs, kept = output_paths(paths, output), []
 
-        def read() -> Iterator[tuple[str, np.ndarray]]:
+        Raises:
+            OSError: if a picture cannot be written.
+        """
+        targets, names = output_paths(paths, output), result_names(paths)
+        kept: list[str] = []
+
+        def read() -> Iterator[tuple[tuple[str, int | str], np.ndarray]]:
             progress = tqdm(paths, unit="image", disable=None)
-            for path, target in zip(progress, outputs, strict=True):
+            for path, target, name in zip(progress, targets, names, strict=True):
                 try:
-                    image = read_image(path, format="RGB")
-                except Exception as error:  # Pillow raises errors of many kinds
-                    logger.error(f"{path}: not readable, skipped ({error})")
+                    image = read_image(path, "RGB")
+                except (OSError, ValueError, MemoryError) as error:
+                    message = f"{path}: not readable, skipped ({_reason(error, path)})"
+                    logger.error(printable(message))
                 else:
                     kept.append(target)
-                    yield os.path.basename(path), image
+                    yield name, image
 
         for number, picture in enumerate(self._draw(read(), batch_size)):
-            Image.fromarray(picture).save(kept[number])
-        print(f"{len(self.results)} detections in {len(kept)} images, drawn in {output}")
+            save_picture(picture, kept[number])
+        num_results = len(self.results)
+        print(f"{num_results} detections in {len(kept)} images, drawn in {printable(output)}")
         return len(paths) - len(kept)
 
     def draw_video(self, path: str, output: str, batch_size: int) -> None:
-        """Draws a video file into a folder.
+        """Draws a video file into a folder, which has to exist.
 
         Raises:
-            ValueError: if the video would be overwritten.
+            OSError: if the video cannot be read, or that of the detections not be written.
         """
+        target, video = video_path(path, output), VideoReader(path)
         stem = os.path.splitext(os.path.basename(path))[0]
-        target = os.path.join(output, f"{stem}.mp4")
-        if os.path.realpath(target) == os.path.realpath(path):
-            raise ValueError(f"{target} is the input: give another folder as --output")
-        video = VideoReader(path)
-        frames = enumerate(tqdm(video, total=len(video) or None, unit="frame", disable=None))
-        images = ((f"{stem}_{number:06d}", frame) for number, frame in frames)
+        frames = tqdm(video, total=len(video) or None, unit="frame", disable=None)
         with video_writer(target, video.size, video.rate) as write:
-            for picture in self._draw(images, batch_size):
+            for picture in self._draw(_name_frames(stem, frames), batch_size):
                 write(picture)
-        print(f"{len(self.results)} detections in {path}, drawn in {target}")
+        names = printable(path), printable(target)
+        print("{} detections in {}, drawn in {}".format(len(self.results), *names))
 
     def show_camera(self, camera: int) -> None:
         """Shows what a camera sees, with detections, until Esc is pressed."""
-        frames = enumerate(VideoReader(camera))
-        images = ((f"camera{camera}_{number:06d}", frame) for number, frame in frames)
+        images = _name_frames(f"camera{camera}", VideoReader(camera))
         for picture in self._draw(images, batch_size=1):
             cv2.imshow(WINDOW, picture[:, :, ::-1])
             if cv2.waitKey(1) == 27:
@@ -143,15 +110,36 @@ class Demo:
         cv2.destroyAllWindows()
 
     def _draw(
-        self, images: Iterator[tuple[str, np.ndarray]], batch_size: int
+        self, images: Iterator[tuple[tuple[str, int | str], np.ndarray]], batch_size: int
     ) -> Iterator[np.ndarray]:
-        """Draws images (H, W, 3), RGB, and collects their detections under their names."""
+        """Draws images (H, W, 3), RGB, and collects their detections.
+
+        Args:
+            images: each with its ``file_name`` and ``image_id``, see :func:`.result_names`.
+            batch_size: how many are detected in together.
+        """
         predictor = self.predictor
+        classes = predictor.class_names, predictor.category_ids
         while batch := list(itertools.islice(images, batch_size)):
             found = predictor.detect([image for _, image in batch])
-            for (name, image), x in zip(batch, found, strict=True):
+            for ((file_name, image_id), image), x in zip(batch, found, strict=True):
                 x = x[x.scores >= self.threshold]
                 if self.classes:
                     x = x[torch.isin(x.pred_classes, torch.tensor(self.classes))]
-                self.results += coco_results(x, name, predictor.class_names, predictor.category_ids)
+                self.results += coco_results(x, file_name, *classes, image_id)
                 yield draw_detections(image, x, predictor.class_names).get_image()
+
+
+def _name_frames(
+    stem: str, frames: Iterable[np.ndarray]
+) -> Iterator[tuple[tuple[str, str], np.ndarray]]:
+    for number, frame in enumerate(frames):
+        name = f"{stem}_{number:06d}"
+        yield (name, name), frame
+
+
+def _reason(error: Exception, path: str) -> str:
+    if isinstance(error.__cause__, Image.DecompressionBombError):
+        return f"{error.__cause__} --max-megapixels allows more"
+    reason = str(error).removeprefix(path).removeprefix(" cannot be read").removeprefix(": ")
+    return reason or type(error).__name__

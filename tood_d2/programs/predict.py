@@ -8,10 +8,14 @@
 
 import argparse
 import json
+import logging
 import os
 
 from tood_d2.cli.arguments import DTYPES, add_config_arguments
 from tood_d2.cli.messages import run_program
+from tood_d2.text import printable
+
+logger = logging.getLogger(__name__)
 
 DEFAULT_MODEL = "tood_R_50_FPN_1x"
 
@@ -41,12 +45,18 @@ def parse_args() -> argparse.Namespace:
     )
     add("--tta", action="store_true", help="detect by test-time augmentation")
     add("--slice-size", type=int, metavar="PIXELS", help="detect in slices of large images, too")
+    add(
+        "--max-megapixels",
+        type=float,
+        metavar="N",
+        help="largest image to read (179); a larger one can fill the memory",
+    )
     help = f"config, .py or .yaml; by default {DEFAULT_MODEL}'s, for COCO"
     add_config_arguments(parser, help=help)
     args = parser.parse_args()
     if not 0 <= args.confidence_threshold <= 1:
         parser.error(f"--confidence-threshold {args.confidence_threshold}: scores are from 0 to 1")
-    for name, least in (("batch_size", 1), ("slice_size", 32)):
+    for name, least in (("batch_size", 1), ("slice_size", 32), ("max_megapixels", 1)):
         if (value := getattr(args, name)) is not None and value < least:
             parser.error(f"--{name.replace('_', '-')} {value}: should be at least {least}")
     if args.onnx and (args.config_file or args.opts or args.optimize or args.tta):
@@ -78,13 +88,55 @@ def build_predictor(args: argparse.Namespace):
     return predictor
 
 
-def run(args: argparse.Namespace) -> int:
-    from tood_d2.inference.pictures import Demo, find_images, output_paths
+def check_files(args: argparse.Namespace, paths: list[str], targets: list[str]) -> None:
+    """Checks, before long work, that files can be written and that nothing is lost by it.
 
+    Args:
+        args: of the command line.
+        paths: of the images.
+        targets: pictures to write, or the video.
+
+    Raises:
+        OSError, ValueError: see :func:`.check_outputs` and :func:`.check_replaceable`.
+    """
+    from tood_d2.cli import outputs
+    from tood_d2.inference.image_files import num_others
+
+    opts = [opt.partition("=")[2] or opt for opt in args.opts]
+    inputs = [args.video_input, args.onnx, args.config_file, *opts, *paths]
+    json_file = [args.save_json] if args.save_json else []
+    outputs.check_outputs([*targets, *json_file], filter(None, inputs))
+    if {*map(os.path.realpath, json_file)} & {*map(os.path.realpath, targets)}:
+        raise ValueError(f"--save-json {args.save_json}: a picture will have this name")
+    if json_file and os.path.isfile(args.save_json):
+        with open(args.save_json, "rb") as file:
+            if file.read(1) not in (b"", b"["):
+                raise FileExistsError(
+                    f"--save-json {args.save_json}: exists and has no detections, choose another"
+                )
+    num_replaced = sum(map(outputs.check_replaceable, targets))
+    num_kept = num_others(targets, args.output) if targets else 0
+    if num_replaced or num_kept:
+        logger.warning(
+            f"{printable(args.output)}: {num_replaced} pictures of an earlier run are replaced, "
+            f"{num_kept} other images stay"
+        )
+
+
+def run(args: argparse.Namespace) -> int:
+    from PIL import Image
+
+    from tood_d2.cli.outputs import whole_file
+    from tood_d2.inference.image_files import find_images, output_paths
+    from tood_d2.inference.pictures import Demo, video_path
+
+    if args.max_megapixels:
+        Image.MAX_IMAGE_PIXELS = int(args.max_megapixels * 1e6 / 2)  # Pillow refuses twice as many
     paths = find_images(args.input or [])
-    output_paths(paths, args.output)  # names images that would be overwritten
-    if args.save_json and not os.path.isdir(os.path.dirname(args.save_json) or "."):
-        raise NotADirectoryError(f"--save-json {args.save_json}: its folder does not exist")
+    targets = output_paths(paths, args.output)
+    if args.video_input:
+        targets = [video_path(args.video_input, args.output)]
+    check_files(args, paths, targets)
     demo, num_skipped = Demo(build_predictor(args), args.confidence_threshold, args.classes), 0
     if args.webcam is not None:
         demo.show_camera(args.webcam)
@@ -95,8 +147,9 @@ def run(args: argparse.Namespace) -> int:
         else:
             num_skipped = demo.draw_images(paths, args.output, args.batch_size)
     if args.save_json:
-        with open(args.save_json, "w") as f:
-            json.dump(demo.results, f)
+        os.makedirs(os.path.dirname(args.save_json) or ".", exist_ok=True)
+        with whole_file(args.save_json) as scratch, open(scratch, "w") as file:
+            json.dump(demo.results, file)
     return 1 if num_skipped else 0
 
 
