@@ -36,7 +36,10 @@ def register_datasets(run: Run, needed: Collection[str] = ()) -> Run:
             keys = run.key(f"{split}_json"), run.key(f"{split}_images")
             raise ValueError(f"{' and '.join(keys)} go together")
         if json_file:
-            metadata[split] = register_coco_json(json_file, images)
+            is_training = split == "train"
+            metadata[split] = register_coco_json(json_file, images, damaged_ok=is_training)
+            if is_training and not metadata[split].is_annotated:
+                raise ValueError(f"{json_file} has no annotations: nothing to train on")
     if list(metadata) == ["train"]:
         raise ValueError(f"{run.key('test_json')} and {run.key('test_images')} are missing")
     if not metadata:

@@ -18,7 +18,7 @@ from detectron2.data import DatasetCatalog, DatasetMapper, Metadata, MetadataCat
 from detectron2.evaluation import DatasetEvaluator
 from detectron2.modeling import DatasetMapperTTA
 
-from ..data.coco.reading import read_coco
+from ..data.coco.dataset import load_coco
 from .options import Options, keys_of
 
 
@@ -170,11 +170,10 @@ class Run(ABC):
         """
         names = self.class_names
         try:
-            categories = read_coco(self.options.test_json)["categories"]
-            found = sorted((x["id"], x["name"]) for x in categories)
-            if [name for _, name in found] == names:
-                return [id_ for id_, _ in found]
-        except (KeyError, OSError, TypeError, ValueError):  # other or no data are no error here
+            dataset = load_coco(self.options.test_json)
+            if dataset.class_names == names:
+                return dataset.category_ids
+        except (OSError, ValueError):  # other or no data are no error here
             pass
         for metadata in self._metadata():
             contiguous = metadata.get("thing_dataset_id_to_contiguous_id")

@@ -11,12 +11,8 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from PIL import ExifTags, Image
 
-# What Pillow decodes by itself. It hands EPS to Ghostscript, for example.
-FORMATS = (
-    *("AVIF", "BLP", "BMP", "CUR", "DCX", "DDS", "DIB", "FITS", "FLI", "FTEX", "GBR", "GIF"),
-    *("ICNS", "ICO", "IM", "JPEG", "JPEG2000", "MCIDAS", "MSP", "PCD", "PCX", "PIXAR", "PNG"),
-    *("PPM", "PSD", "QOI", "SGI", "SPIDER", "SUN", "TGA", "TIFF", "WEBP", "XBM", "XPM"),
-)
+from .files import image_formats
+
 UPLOAD_FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 MAX_UPLOAD_PIXELS = 40_000_000
 _METHODS = {  # by EXIF's orientation
@@ -32,13 +28,14 @@ _METHODS = {  # by EXIF's orientation
 
 @contextlib.contextmanager
 def open_image(
-    path: str | os.PathLike, formats: Sequence[str] = FORMATS
+    path: str | os.PathLike, formats: Sequence[str] | None = None
 ) -> Iterator[Image.Image]:
     """Opens an image of which only the header is read. Errors inside are told of this file, too.
 
     Args:
         path: of a file, or what iopath takes for one, such as a URL.
-        formats: that are tried, of Pillow's names; what Pillow was built without is left out.
+        formats: of Pillow's names, by default those of :func:`.image_formats`. What Pillow was
+            built without is left out.
 
     Raises:
         FileNotFoundError: if there is no such file. A folder or a named pipe is none either.
@@ -50,8 +47,9 @@ def open_image(
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of large images and odd metadata
-            Image.init()
-            with Image.open(path, formats=[x for x in formats if x in Image.OPEN]) as image:
+            known = image_formats()
+            formats = [x for x in formats or known if x in known]
+            with Image.open(path, formats=formats) as image:
                 yield image
     except Image.DecompressionBombError as error:
         limit = f"{2 * Image.MAX_IMAGE_PIXELS / 1e6:.0f} megapixels"

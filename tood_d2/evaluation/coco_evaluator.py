@@ -6,6 +6,7 @@ D detections and M ground-truth objects of an image, K classes, R recalls.
 import contextlib
 import io
 import logging
+import math
 import os
 from collections import defaultdict
 from collections.abc import Iterable
@@ -21,11 +22,13 @@ from detectron2.structures import Instances
 from detectron2.utils import comm
 from detectron2.utils.file_io import PathManager
 
-from ..data.coco.reading import read_coco
+from ..data.coco.dataset import load_coco
+from .ground_truth import GroundTruth
 
 logger = logging.getLogger(__name__)
 
 IOU_THRESH = 0.5
+COCO_MAX_DETS = 100
 NO_OBJECT = -1
 
 
@@ -36,26 +39,62 @@ class IllustratedCOCOEvaluator(COCOEvaluator):
     one before. Whatever goes wrong with them is logged as a warning and leaves the results alone.
     """
 
-    def __init__(self, *args, score_thresh: float = 0.3, **kwargs):
+    def __init__(
+        self,
+        *args,
+        score_thresh: float = 0.3,
+        max_dets_per_image: int | None = None,
+        distributed: bool = True,
+        **kwargs,
+    ):
         """Takes the arguments of ``COCOEvaluator``.
+
+        Ground truth is read by :func:`.load_coco`. That of a data set without a file is written
+        anew, not taken from an earlier run.
 
         Args:
             score_thresh: the confusion matrix counts detections with at least this score. The
                 curves and AP count all.
+            max_dets_per_image: the model's limit. AP is COCO's, of the 100 best detections of an
+                image; with a higher limit there is another one of all, as "AP@300".
+            distributed: whether the main process evaluates the results of all.
+
+        Raises:
+            FileNotFoundError, ValueError: see :func:`.load_coco`.
         """
-        # Registration has parsed the file already, which takes seconds for COCO.
-        with mock.patch.object(coco_evaluation, "COCO", _coco_api):
+
+        def ground_truth(json_file: str) -> COCO:
+            is_needed = comm.is_main_process() or not distributed
+            return GroundTruth(load_coco(json_file)) if is_needed else COCO()
+
+        kwargs = {"allow_cached_coco": False, "distributed": distributed} | kwargs
+        with mock.patch.object(coco_evaluation, "COCO", ground_truth):
             super().__init__(*args, **kwargs)
         self._score_thresh = score_thresh
+        if max_dets_per_image is not None and max_dets_per_image > COCO_MAX_DETS:
+            self._max_dets_per_image.append(max_dets_per_image)
 
     def _eval_predictions(self, predictions, img_ids=None):
+        if not self._do_evaluation:
+            logger.warning(f"{self._metadata.json_file} has no annotations: results but no AP")
+        elif img_ids is not None:
+            img_ids = self._coco_api.positions(img_ids, "image_id")
         # What pycocotools prints is for log.txt, as Detectron2 logs tables of the results.
         with contextlib.redirect_stdout(io.StringIO()) as printed:
             super()._eval_predictions(predictions, img_ids)
         logger.info(f"pycocotools:\n{printed.getvalue()}", extra={"file_only": True})
 
     def _derive_coco_results(self, coco_eval: COCOeval | None, iou_type: str, class_names=None):
+        limits = self._max_dets_per_image
+        if coco_eval is not None:
+            precision = coco_eval.eval["precision"]
+            coco_eval.eval["precision"] = precision[..., : limits.index(COCO_MAX_DETS) + 1]
         results = super()._derive_coco_results(coco_eval, iou_type, class_names)
+        if coco_eval is not None and limits[-1] != COCO_MAX_DETS:
+            values = precision[:, :, :, 0, -1]
+            values = values[values > -1]
+            results[f"AP@{limits[-1]}"] = 100 * float(values.mean()) if values.size else math.nan
+            logger.info(f"AP of up to {limits[-1]} detections: {results[f'AP@{limits[-1]}']:.3f}")
         if iou_type == "bbox" and self._output_dir and comm.is_main_process():
             for name, draw in (
                 ("pr_curves.png", self._draw_pr_curves),
@@ -76,7 +115,7 @@ class IllustratedCOCOEvaluator(COCOEvaluator):
         class_names = _class_names(self._coco_api)
         if coco_eval is None:
             return draw_pr_curves(np.zeros(0), {0.5: np.zeros((0, len(class_names)))}, class_names)
-        # The most detections per image, objects of all sizes.
+        # COCO's number of detections per image, objects of all sizes.
         precision = coco_eval.eval["precision"][:, :, :, 0, -1]
         iou_threshs = coco_eval.params.iouThrs
         precisions = {t: precision[np.abs(iou_threshs - t).argmin()] for t in (0.5, 0.75)}
@@ -95,39 +134,38 @@ class IllustratedCOCOEvaluator(COCOEvaluator):
         return draw_confusion_matrix(matrix, _class_names(self._coco_api), title)
 
 
+def image_id_of(file_name: str) -> int | str:
+    """The id of an image: its name without the extension, a number if that has digits only."""
+    stem = os.path.splitext(file_name)[0]
+    return int(stem) if stem.isascii() and stem.isdigit() else stem
+
+
 def coco_results(
-    instances: Instances, file_name: str, class_names: list[str], category_ids: list[int]
+    instances: Instances,
+    file_name: str,
+    class_names: list[str],
+    category_ids: list[int],
+    image_id: int | str | None = None,
 ) -> list[dict]:
     """The detections of an image in the form that COCO's evaluation reads, with names.
 
     Args:
         instances: on the CPU, with ``pred_boxes``, ``scores`` and ``pred_classes``.
-        file_name: of the image. Without its extension it is the image's id, a number if it has
-            digits only.
+        file_name: of the image.
         class_names, category_ids: of the classes.
+        image_id: by default that of :func:`image_id_of`.
 
     Returns:
         For each detection "image_id", "file_name", "category_id", "category_name", "bbox" (XYWH in
         pixels of the image) and "score".
     """
-    stem = os.path.splitext(file_name)[0]
-    image_id = int(stem) if stem.isascii() and stem.isdigit() else stem
+    image_id = image_id_of(file_name) if image_id is None else image_id
     results = coco_evaluation.instances_to_coco_json(instances, image_id)
     for x in results:
         cls = x["category_id"]
         x |= {"category_id": category_ids[cls], "category_name": class_names[cls]}
         x["file_name"] = file_name
     return results
-
-
-def _coco_api(json_file: str) -> COCO:
-    """What ``COCO(json_file)`` makes, of content that is known."""
-    api, content = COCO(), read_coco(json_file)
-    if "annotations" in content:  # copied, as evaluation adds fields to them
-        content = content | {"annotations": [dict(x) for x in content["annotations"]]}
-    api.dataset = content
-    api.createIndex()
-    return api
 
 
 def _class_names(coco_gt: COCO) -> list[str]:

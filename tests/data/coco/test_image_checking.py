@@ -4,10 +4,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from detectron2.data.detection_utils import read_image
 from tood_d2.data.coco.checking import check_annotations
-from tood_d2.data.coco.fixing import fix
-from tood_d2.data.coco.image_checking import check_images, oriented_size
+from tood_d2.data.coco.fixing import TooMuchLost, fix
+from tood_d2.data.coco.image_checking import check_images
 
 
 def only(problems):
@@ -63,7 +62,7 @@ class TestImageFiles:
         (images / "b.png").write_bytes(huge_png)
         problem = only(self.check(content, images))
         assert (problem.kind, problem.fatal) == ("unreadable-image", True)
-        assert "400000000 pixels" in problem.message
+        assert "more than 179 megapixels" in problem.message
 
     def test_a_truncated_jpeg_is_unreadable(self, content, images):
         Image.effect_noise((64, 48), 50).save(images / "b.jpg")
@@ -78,7 +77,10 @@ class TestImageFiles:
         )
         problem = only(self.check(content, images))
         assert (problem.kind, problem.fatal) == ("wrong-size", True)
-        assert problem.where == "x.json: image 20 (b.png)" and problem.size == (64, 48)
+        assert problem.where == "x.json: image 20 (b.png)" and problem.change == {
+            "width": 64,
+            "height": 48,
+        }
         assert "90 x 50" in problem.message and "64 x 48" in problem.message
         # The box does not reach out of its image before the size is corrected.
         fixed, changes = self.fixed(content, images)
@@ -102,14 +104,26 @@ class TestImageFiles:
         Image.new("RGB", (64, 48)).save(images / "b.png", exif=exif)
 
     @pytest.mark.parametrize("orientation", [5, 6, 7, 8])
-    def test_a_size_before_turning_is_fatal_and_dropped(self, content, images, orientation):
+    def test_a_size_before_turning_is_fatal_and_fixed(self, content, images, orientation):
         self.save_turned(images, orientation)
         problem = only(self.check(content, images))
         assert (problem.kind, problem.fatal) == ("exif-unturned", True)
-        assert problem.where == "x.json: image 20 (b.png)" and problem.size == (48, 64)
+        assert problem.where == "x.json: image 20 (b.png)" and problem.change == {
+            "width": 48,
+            "height": 64,
+        }
+        # Its box, all of the image, is turned with it.
         fixed, changes = self.fixed(content, images)
-        assert [x["id"] for x in fixed["annotations"]] == [1]
-        assert len(changes) == 2
+        assert fixed["images"][1] | {"width": 48, "height": 64} == fixed["images"][1]
+        assert [x["bbox"] for x in fixed["annotations"]] == [[10, 10, 30, 20], [0, 0, 48, 64]]
+        assert len(changes) == 2 and "turned with its image" in changes[1]
+
+    def test_boxes_of_the_turned_view_stay(self, content, images):
+        self.save_turned(images, 6)
+        content["annotations"][1] |= {"bbox": [4, 50, 40, 12], "area": 480}  # below 48
+        fixed, changes = self.fixed(content, images)
+        assert fixed["annotations"][1]["bbox"] == [4, 50, 40, 12]
+        assert "its boxes reach out of 64 x 48: kept" in changes[0] + changes[1]
 
     def test_a_size_after_turning_is_mentioned(self, content, images):
         self.save_turned(images, 6)
@@ -125,10 +139,25 @@ class TestImageFiles:
         self.save_turned(images, 1)
         assert self.check(content, images) == []
 
-    @pytest.mark.parametrize("orientation", range(10))
-    def test_the_turned_size_is_that_of_detectron2(self, images, orientation):
-        self.save_turned(images, orientation)
-        with Image.open(images / "b.png") as image:
-            width, height, read = oriented_size(image)
-        assert read_image(images / "b.png").shape[:2] == (height, width)
-        assert read == orientation
+    def test_images_under_other_names_are_found(self, content, images):
+        content["images"][0]["file_name"] = "https://host/data/a.png?size=9"
+        content["images"][1]["file_name"] = r"C:\data\B.png"
+        problems = self.check(content, images)
+        assert [(x.kind, x.fatal) for x in problems] == [("other-name", False)] * 2
+        fixed, changes = self.fixed(content, images)
+        assert [x["file_name"] for x in fixed["images"]] == ["sub/a.png", "b.png"]
+        assert self.check(fixed, images) == [] and len(changes) == 2
+
+    def test_16_bits_and_pages_are_mentioned(self, content, images):
+        pages = [Image.new("I;16", (64, 48), value) for value in (1000, 2000)]
+        pages[0].save(images / "b.tif", save_all=True, append_images=pages[1:])
+        content["images"][1]["file_name"] = "b.tif"
+        problems = self.check(content, images)
+        assert [(x.kind, x.fatal) for x in problems] == [("many-bits", False), ("pages", False)]
+        assert "16 bits" in problems[0].message and "2 pages" in problems[1].message
+
+    def test_lost_images_are_not_dropped_in_numbers(self, content, images):
+        for path in (images / "b.png", images / "sub" / "a.png"):
+            path.unlink()
+        with pytest.raises(TooMuchLost, match="would drop 2 of 2 images"):
+            self.fixed(content, images)

@@ -5,6 +5,7 @@ import os
 
 import pytest
 
+from tood_d2.data.coco.dataset import load_coco
 from tood_d2.data.coco.reading import read_coco
 
 
@@ -22,21 +23,19 @@ def test_encodings_of_unicode_are_found(path, content, encoding):
     assert read_coco(path) == content
 
 
-def test_a_file_is_parsed_once(path, tmp_path, monkeypatch):
-    first = read_coco(path)
+def test_a_file_is_loaded_once(path, tmp_path, monkeypatch):
+    first = load_coco(path)
     monkeypatch.chdir(tmp_path)
-    assert read_coco("x.json") is first
-    other = tmp_path / "other.json"
-    other.write_text("{}")
-    assert read_coco(other) == {} and read_coco(str(path)) is first
+    assert load_coco("x.json") is first
 
 
-def test_a_changed_file_is_parsed_again(path):
-    first = read_coco(path)
-    os.utime(path, ns=(0, 0))
-    assert read_coco(path) == first and read_coco(path) is not first
-    path.write_text("{}")
-    assert read_coco(path) == {}
+def test_a_changed_file_is_loaded_again(path, content):
+    assert load_coco(path).class_names == ["Käse", "dog"]
+    status = os.stat(path)
+    content["categories"][0]["name"] = "Kuh"
+    path.write_text(json.dumps(content))
+    os.utime(path, ns=(status.st_mtime_ns, status.st_mtime_ns))
+    assert load_coco(path).class_names == ["Kuh", "dog"]
 
 
 @pytest.mark.parametrize("text", [b"{not json", b"[" * 100_000, b"", b"\xff\xfe\x00"])

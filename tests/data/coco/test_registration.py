@@ -2,18 +2,20 @@ import json
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.data.datasets import load_coco_json
 from detectron2.utils import comm
 from tood_d2.data import register_coco_json
+from tood_d2.data.coco import registration
 
 
 @pytest.fixture
 def write(tmp_path):
     """Writes a data set of one image and returns its JSON file and folder."""
     (tmp_path / "images" / "sub").mkdir(parents=True)
-    (tmp_path / "images" / "sub" / "a.png").touch()
+    Image.new("RGB", (50, 40)).save(tmp_path / "images" / "sub" / "a.png")
     written = []
 
     def _write(**changes):
@@ -50,11 +52,10 @@ def test_classes_are_known_at_once_by_ascending_id(write):
 
 def test_the_dataset_dicts_are_those_of_detectron2(write, content):
     content["images"].reverse()
-    content["annotations"][0]["segmentation"] = [[10, 10, 40, 10, 40, 30]]
-    del content["annotations"][1]["iscrowd"]
     json_file, images = write(**content)
     for image in content["images"]:
-        Path(images, image["file_name"]).touch()
+        size = image["width"], image["height"]
+        Image.new("RGB", size).save(Path(images, image["file_name"]))
     metadata = register_coco_json(json_file, images)
     expected = load_coco_json(json_file, images, "another")
     assert DatasetCatalog.get(json_file) == expected
@@ -70,11 +71,20 @@ def test_ids_with_gaps_cause_no_warning(write, caplog):
     assert caplog.records == []
 
 
-def test_one_process_of_a_machine_looks_for_the_images(write, tmp_path, monkeypatch):
+def test_one_process_of_a_machine_reads_the_file(write, monkeypatch):
     json_file, images = write()
-    (tmp_path / "images" / "sub" / "a.png").unlink()
-    monkeypatch.setattr(comm, "get_local_rank", lambda: 1)
+    loaded = []
+    monkeypatch.setattr(comm, "all_gather", lambda x: loaded.append(x) or [x])
     register_coco_json(json_file, images)
+    DatasetCatalog.pop(json_file)
+    # The second process of a machine, whose first one is number 2 of all.
+    monkeypatch.setattr(comm, "get_rank", lambda: 3)
+    monkeypatch.setattr(comm, "get_local_rank", lambda: 1)
+    monkeypatch.setattr(comm, "all_gather", lambda x: [None, None, loaded[0], x])
+    monkeypatch.setattr(registration, "load_coco", None)
+    monkeypatch.setattr(registration, "check_image_headers", None)
+    register_coco_json(json_file, images)
+    assert len(DatasetCatalog.get(json_file)) == 1
 
 
 def test_registering_again_has_no_effect(write):
@@ -82,7 +92,7 @@ def test_registering_again_has_no_effect(write):
     assert register_coco_json(json_file, images) is register_coco_json(json_file, images)
 
 
-@pytest.mark.parametrize("key", ["images", "annotations", "categories"])
+@pytest.mark.parametrize("key", ["images", "categories"])
 def test_missing_lists_are_named(write, key):
     with pytest.raises(ValueError, match=f"'{key}'"):
         register_coco_json(*write(**{key: None}))
@@ -139,10 +149,39 @@ def test_other_problems_are_counted_in_one_warning(write, caplog):
     register_coco_json(json_file, images)
     (message,) = [x.message for x in caplog.records if x.name == "tood_d2.data.coco.reading"]
     assert json_file in message and "tools/dataset.py check" in message
-    assert "empty-box (2), outside-box (1)" in message
+    assert "empty-box (2), " in message and "outside-box (1), " in message
 
 
 def test_data_without_boxes_can_be_registered(write):
     json_file, images = write(annotations=[])
     register_coco_json(json_file, images)
     assert DatasetCatalog.get(json_file)[0]["annotations"] == []
+
+
+def test_test_data_may_have_no_annotations(write):
+    json_file, images = write(annotations=None)
+    assert not register_coco_json(json_file, images).is_annotated
+    assert DatasetCatalog.get(json_file)[0]["annotations"] == []
+
+
+def test_an_image_of_another_size_is_refused(write, tmp_path):
+    Image.new("RGB", (50, 41)).save(tmp_path / "images" / "sub" / "a.png")
+    with pytest.raises(ValueError, match=r"image 7 \(sub/a.png\): 50 x 40 .* has 50 x 41 pixels"):
+        register_coco_json(*write())
+
+
+def test_a_damaged_image_is_refused_unless_it_may_be(write, tmp_path, caplog):
+    (tmp_path / "images" / "sub" / "a.png").write_text("no image")
+    json_file, images = write()
+    with pytest.raises(ValueError, match=r"a.png cannot be read: it is no image"):
+        register_coco_json(json_file, images)
+    register_coco_json(json_file, images, damaged_ok=True)
+    assert "unreadable-image (1)" in caplog.text
+
+
+def test_the_image_is_found_under_the_name_of_a_storage(write, caplog):
+    image = {"id": 7, "file_name": r"C:\\media\\A%2EPNG", "width": 50, "height": 40}
+    json_file, images = write(images=[image])
+    register_coco_json(json_file, images)
+    assert DatasetCatalog.get(json_file)[0]["file_name"] == f"{images}/sub/a.png"
+    assert "is found as sub/a.png" in caplog.text

@@ -1,12 +1,15 @@
 """What content of COCO's form holds, as arrays.
 
+Nothing else of an annotation counts, neither in training nor in evaluation. Values are read as they
+are meant: numbers may be text, ids may be of any type.
+
 N images, A annotations, K categories. Boxes are XYWH in pixels of their image.
 """
 
 import contextlib
 import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import chain
 from typing import NamedTuple
 
@@ -21,19 +24,27 @@ _ID = (int, float, str)
 # annotation_arrays() looks at the size of an image and the numbers of a box.
 FIELDS = {
     "images": {"id": _ID, "file_name": (str,)},
-    "annotations": {"id": _ID, "image_id": _ID, "category_id": _ID, "bbox": (list, tuple)},
+    "annotations": {"image_id": _ID, "category_id": _ID, "bbox": (tuple, list)},
     "categories": {"id": _ID, "name": (str,)},
 }
+_FLAGS = {"": 0, "0": 0, "0.0": 0, "false": 0, "none": 0, "1": 1, "1.0": 1, "true": 1}
+UNREADABLE = -1  # a flag
 
 
 class AnnotationArrays(NamedTuple):
     """The annotations of content in COCO's form."""
 
     boxes: np.ndarray  # (A, 4), not finite for whatever is no finite number
+    areas: np.ndarray  # (A,) square pixels, nan for what cannot be the area of an object in its box
     image_rows: np.ndarray  # (A,) positions in the list of images, -1 for an unknown image
     category_rows: np.ndarray  # (A,) positions in the list of categories, -1 for an unknown one
-    is_crowd: np.ndarray  # (A,) bool
+    crowd_flags: np.ndarray  # (A,) int, 1 for a crowd, 0 for an object, or UNREADABLE
     image_sizes: np.ndarray  # (N, 2) width and height in pixels, nan unless positive
+
+    @property
+    def is_crowd(self) -> np.ndarray:
+        """(A,) bool."""
+        return self.crowd_flags == 1
 
     def box_image_sizes(self) -> np.ndarray:
         """(A, 2) width and height of each box's image; nan if they are not known."""
@@ -58,10 +69,10 @@ def find_faults(items: list, fields: dict[str, tuple[type, ...]]) -> dict[int, s
         items: ``content[key]``.
         fields: ``FIELDS[key]``.
     """
-    if set(map(type, items)) <= {dict} and all(
-        {type(item.get(field)) for item in items} <= set(types) for field, types in fields.items()
-    ):
-        return {}
+    if set(map(type, items)) <= {dict}:
+        found = {field: {type(item.get(field)) for item in items} for field in fields}
+        if all(found[field] <= {*types} - {float} for field, types in fields.items()):
+            return {}
     return {i: text for i, item in enumerate(items) if (text := _fault(item, fields))}
 
 
@@ -71,8 +82,9 @@ def _fault(item: object, fields: dict[str, tuple[type, ...]]) -> str | None:
     if missing := [field for field in fields if field not in item]:
         return f"has no {', '.join(missing)}"
     for field, types in fields.items():
-        if type(item[field]) not in types:
-            return f"has {field} {item[field]!r}, which is no {types[-1].__name__}"
+        value = item[field]
+        if type(value) not in types or isinstance(value, float) and not math.isfinite(value):
+            return f"has {field} {value!r}, which is no {types[-1].__name__}"
     return None
 
 
@@ -81,32 +93,83 @@ def annotation_arrays(content: dict) -> AnnotationArrays:
     images, annotations = content["images"], content["annotations"]
 
     def rows(name: str, key: str) -> np.ndarray:
-        """Positions in the list that the annotations refer to."""
-        row_of = {item["id"]: i for i, item in enumerate(content[key])}
-        return np.array([row_of.get(x[name], -1) for x in annotations], dtype=int)
+        return find_rows([x[name] for x in annotations], [item["id"] for item in content[key]])
 
-    sides = [_number(image.get(side)) for image in images for side in ("width", "height")]
+    sides = [read_number(image.get(side)) for image in images for side in ("width", "height")]
     sizes = np.array(sides, dtype=float).reshape(-1, 2)
+    boxes = _boxes([x["bbox"] for x in annotations])
     return AnnotationArrays(
-        boxes=_boxes([x["bbox"] for x in annotations]),
+        boxes=boxes,
+        areas=_areas([x.get("area") for x in annotations], boxes),
         image_rows=rows("image_id", "images"),
         category_rows=rows("category_id", "categories"),
-        is_crowd=np.array([bool(x.get("iscrowd")) for x in annotations], dtype=bool),
+        crowd_flags=_flags([x.get("iscrowd") for x in annotations]),
         image_sizes=np.where(sizes > 0, sizes, np.nan),
     )
 
 
-def _number(value: object) -> float:
-    """A finite number as it is, else nan, as for an integer of hundreds of digits."""
+def find_rows(references: list, ids: list) -> np.ndarray:
+    """Finds the position of the id that each reference means, -1 if there is none.
+
+    A number and its text mean the same, unless both are ids.
+    """
+    row_of = {id_: row for row, id_ in enumerate(ids)}
+    rows = np.array([row_of.get(x, -1) for x in references], dtype=int)
+    if (rows < 0).any():
+        row_of_text = dict.fromkeys(map(str, ids), -1)
+        for text in row_of_text:
+            same = [id_ for id_ in (text, *_integer(text)) if id_ in row_of]
+            row_of_text[text] = row_of[same[0]] if len(same) == 1 else -1
+        for i in np.flatnonzero(rows < 0):
+            rows[i] = row_of_text.get(str(references[i]).strip(), -1)
+    return rows
+
+
+def _integer(text: str) -> tuple[int, ...]:
+    with contextlib.suppress(ValueError):
+        return (int(text),)
+    return ()
+
+
+def read_number(value: object) -> float:
+    """A finite number as it is, also as text, else nan, as for an integer of hundreds of digits."""
+    if isinstance(value, str):
+        try:
+            value = float(value)
+        except ValueError:
+            return math.nan
     is_finite = type(value) in (int, float) and abs(value) <= sys.float_info.max
     return value if is_finite else math.nan
+
+
+def _numbers(values: list) -> np.ndarray:
+    with contextlib.suppress(OverflowError):
+        if {*map(type, values)} <= {int, float}:
+            return np.array(values, dtype=float)
+    return np.array(list(map(read_number, values)), dtype=float)
 
 
 def _boxes(values: list[Sequence]) -> np.ndarray:
     if {*map(len, values)} != {4}:
         values = [box if len(box) == 4 else [math.nan] * 4 for box in values]
-    numbers = list(chain.from_iterable(values))
-    with contextlib.suppress(OverflowError):
-        if {*map(type, numbers)} <= {int, float}:
-            return np.array(numbers, dtype=float).reshape(-1, 4)
-    return np.array(list(map(_number, numbers)), dtype=float).reshape(-1, 4)
+    return _numbers(list(chain.from_iterable(values))).reshape(-1, 4)
+
+
+def _areas(values: list, boxes: np.ndarray) -> np.ndarray:
+    """An object cannot be larger than its box, but for the rounding of both to pixels."""
+    areas = _numbers(values)
+    with np.errstate(invalid="ignore", over="ignore"):
+        is_possible = (areas > 0) & (areas <= 1.01 * (np.abs(boxes[:, 2:]) + 1).prod(axis=1))
+    return np.where(is_possible, areas, np.nan)
+
+
+def _flags(values: Iterable) -> np.ndarray:
+    return np.array([_flag(x) for x in values], dtype=int)
+
+
+def _flag(value: object) -> int:
+    if value is None or value is False:
+        return 0
+    if type(value) in (bool, int, float):
+        return int(value) if value in (0, 1) else UNREADABLE
+    return _FLAGS.get(value.strip().lower(), UNREADABLE) if isinstance(value, str) else UNREADABLE

@@ -13,6 +13,7 @@ from .annotation_arrays import (
     FIELDS,
     MIN_BOX_SIDE,
     MIN_IMAGE_SIDE,
+    UNREADABLE,
     AnnotationArrays,
     annotation_arrays,
     find_faults,
@@ -20,6 +21,7 @@ from .annotation_arrays import (
 
 _SINGULAR = {"images": "image", "annotations": "annotation", "categories": "category"}
 _WEIGHTS = np.sqrt([2, 3, 5, 7, 11, 13])
+MAX_ID = 2**53  # whole numbers up to it are exact in every program
 TOLERANCE = 1  # pixels that a box may reach out of its image
 
 
@@ -31,7 +33,8 @@ class Problem(NamedTuple):
     message: str  # what is wrong, in words
     fatal: bool  # whether training should not start
     item: tuple[str, int] | None = None  # list and position in it, if the problem is with one item
-    size: tuple[int, int] | None = None  # true width and height, if the file has others
+    change: dict | None = None  # the fields that would be right
+    orientation: int = 1  # EXIF's, if boxes have to be turned
 
 
 class Report:
@@ -55,17 +58,17 @@ class Report:
         """Adds a problem of the file as a whole."""
         self.problems.append(Problem(kind, self.json_file, message, fatal))
 
-    def add(self, key: str, row: int, kind: str, message: str, fatal=False, size=None) -> None:
-        """Adds a problem of ``items[key][row]``."""
-        self.add_at(key, self._positions[key][row], kind, message, fatal, size)
+    def add(self, key: str, row: int, kind: str, message: str, fatal=False, **kwargs) -> None:
+        """Adds a problem of ``items[key][row]``; further arguments are those of `Problem`."""
+        self.add_at(key, self._positions[key][row], kind, message, fatal, **kwargs)
 
-    def add_at(self, key: str, position: int, kind: str, message: str, fatal, size=None) -> None:
+    def add_at(self, key: str, position: int, kind: str, message: str, fatal, **kwargs) -> None:
         """Adds a problem of any item by its position in the file."""
         item, where = self.content[key][position], f"{self.json_file}: {key}[{position}]"
         if isinstance(item, dict) and "id" in item:
             name = item.get("file_name", item.get("name"))
             where = f"{self.json_file}: {_SINGULAR[key]} {item['id']!r}" + f" ({name})" * bool(name)
-        self.problems.append(Problem(kind, where, message, fatal, (key, position), size))
+        self.problems.append(Problem(kind, where, message, fatal, (key, position), **kwargs))
 
 
 def missing_lists(content: object) -> list[str]:
@@ -100,7 +103,8 @@ def check_annotations(content: dict, json_file: str, training: bool = True) -> l
             report.add_at(key, i, f"bad-{_SINGULAR[key]}", message, True)
     arrays = annotation_arrays(report.items)
     _check_ids(report)
-    _check_fields(report)
+    _check_flags(report, arrays)
+    _check_evaluation_fields(report, arrays)
     _check_sizes(report, arrays.image_sizes)
     for name, rows in (("image", arrays.image_rows), ("category", arrays.category_rows)):
         for row in np.flatnonzero(rows < 0):
@@ -110,7 +114,10 @@ def check_annotations(content: dict, json_file: str, training: bool = True) -> l
     _check_boxes(report, arrays)
     _check_duplicate_boxes(report, arrays)
     if training and not arrays.trainable().any():
-        report.add_file("no-boxes", "no image has a box to train on", True)
+        message = "no image has a box to train on"
+        if arrays.is_crowd.any():
+            message += f": {arrays.is_crowd.sum()} annotations are crowds (iscrowd 1)"
+        report.add_file("no-boxes", message, True)
     return report.problems
 
 
@@ -123,11 +130,11 @@ def _repeated(values: Iterable) -> list[int]:
 
 
 def _check_ids(report: Report) -> None:
-    for key, name in _SINGULAR.items():
+    for key, name in (("images", "image"), ("categories", "category")):
         ids = [item["id"] for item in report.items[key]]
         for row in _repeated(ids):
             report.add(key, row, f"duplicate-{name}-id", f"another {name} has this id", True)
-        if key != "annotations" and len({isinstance(id_, str) for id_ in ids}) > 1:
+        if len({isinstance(id_, str) for id_ in ids}) > 1:
             report.add_file("mixed-ids", f"ids in {key!r} are partly text, partly numbers", True)
     names = [category["name"] for category in report.items["categories"]]
     for row in _repeated(names):
@@ -137,21 +144,40 @@ def _check_ids(report: Report) -> None:
         report.add("images", row, "duplicate-file", "another image has this file name")
 
 
-def _check_fields(report: Report) -> None:
+def _check_flags(report: Report, arrays: AnnotationArrays) -> None:
+    for row in np.flatnonzero(arrays.crowd_flags == UNREADABLE):
+        value = reprlib.repr(report.items["annotations"][row]["iscrowd"])
+        message = f"iscrowd should be 0, or 1 for a crowd, which is not trained on, not {value}"
+        report.add("annotations", row, "bad-iscrowd", message, True)
+
+
+def _check_evaluation_fields(report: Report, arrays: AnnotationArrays) -> None:
+    """What other programs need of annotations; here evaluation completes it."""
     annotations = report.items["annotations"]
+    seen = set()
     for row, annotation in enumerate(annotations):
-        id_ = annotation["id"]
-        if annotation.get("ignore"):
-            message = "has 'ignore', which Detectron2 refuses; it has 'iscrowd' for that"
-            report.add("annotations", row, "ignore", message, True)
-        if isinstance(id_, str) or id_ <= 0 or id_ % 1:  # pycocotools takes id 0 for missed
-            message = "evaluation goes wrong with ids other than whole numbers above 0"
+        id_ = annotation.get("id")
+        if type(id_) is not int or not 0 < id_ < MAX_ID:  # pycocotools takes id 0 for missed
+            message = f"id {reprlib.repr(id_)}: pycocotools needs whole numbers above 0"
             report.add("annotations", row, "evaluation-id", message)
+        elif id_ in seen:
+            message = "another annotation has this id"
+            report.add("annotations", row, "duplicate-annotation-id", message)
+        else:
+            seen.add(id_)
+    with np.errstate(invalid="ignore"):
+        has_extent = np.isfinite(arrays.boxes).all(axis=1) & (arrays.boxes[:, 2:] > 0).all(axis=1)
+    for row in np.flatnonzero(np.isnan(arrays.areas) & has_extent):
+        if (value := annotations[row].get("area")) is not None:
+            text = f"area {reprlib.repr(value)} is none of an object in its box"
+            report.add("annotations", row, "bad-area", f"{text}, the box's is taken")
     for field in ("area", "iscrowd"):
-        ids = [x["id"] for x in annotations if field not in x]
-        if ids:
-            message = f"{len(ids)} annotations have no {field}, which evaluation needs: {ids[0]!r}"
-            report.add_file(f"no-{field}", message + " and on" * (len(ids) > 1))
+        if number := sum(x.get(field) is None for x in annotations):
+            message = f"{number} annotations have no {field}, which other programs need"
+            report.add_file(f"no-{field}", message)
+    if number := sum(bool(x.get("ignore")) for x in annotations):
+        message = f"{number} annotations have 'ignore', which has no effect; 'iscrowd' has"
+        report.add_file("ignore", message)
 
 
 def _check_sizes(report: Report, sizes: np.ndarray) -> None:
@@ -188,7 +214,19 @@ def _check_boxes(report: Report, arrays: AnnotationArrays) -> None:
         for row in np.flatnonzero(rows):
             box = reprlib.repr(list(report.items["annotations"][row]["bbox"]))
             message = f"box {box} {text.format(out=out[row])}"
-            report.add("annotations", row, kind, message, kind == "bad-box")
+            change = _clipped(report, arrays, row) if kind == "partly-outside-box" else None
+            report.add("annotations", row, kind, message, kind == "bad-box", change=change)
+
+
+def _clipped(report: Report, arrays: AnnotationArrays, row: int) -> dict:
+    """Fields of an annotation that is clipped to its image."""
+    box = arrays.boxes[row]
+    start = np.maximum(box[:2], 0)
+    sides = np.minimum(box[:2] + box[2:], arrays.box_image_sizes()[row]) - start
+    change = {"bbox": [*start.tolist(), *sides.tolist()]}
+    if not report.items["annotations"][row].get("segmentation"):  # whose area it is
+        change["area"] = float(sides.prod())
+    return change
 
 
 def _check_duplicate_boxes(report: Report, arrays: AnnotationArrays) -> None:
@@ -203,6 +241,6 @@ def _check_duplicate_boxes(report: Report, arrays: AnnotationArrays) -> None:
     order = candidates[np.lexsort(keys[candidates].T)]  # equal rows stay in the file's order
     same = (keys[order[1:]] == keys[order[:-1]]).all(axis=1)
     for row, repeated in sorted(zip(order[1:][same], order[:-1][same], strict=True)):
-        original = report.items["annotations"][repeated]["id"]
+        original = report.items["annotations"][repeated].get("id", f"number {repeated}")
         message = f"annotation {original!r} has the same image, category and box"
         report.add("annotations", row, "duplicate-box", message)

@@ -1,57 +1,100 @@
 """Problems of the image files of data in COCO's form."""
 
+import contextlib
 import os
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
-from PIL import ExifTags, Image
 from tqdm import tqdm
 
+from ..images import open_image, orientation, oriented_size
 from .checking import Problem, Report
+from .image_files import find_image_files
+
+_NUM_THREADS = 8  # as files may lie on a slow network
 
 
-def oriented_size(image: Image.Image) -> tuple[int, int, int]:
-    """Reads the size that an image has once it is turned as its EXIF data says.
+def check_images(
+    content: dict, json_file: str, image_root: str | os.PathLike, decode: bool = True
+) -> list[Problem]:
+    """Opens every image of content that has all of its lists, once.
 
-    Detectron2 reads images that way. No pixel is decoded.
-
-    Returns:
-        Width and height in pixels, and EXIF's orientation, 1 for an image to show as it is.
+    Args:
+        content: of the file.
+        json_file: its name.
+        image_root: folder that file names are relative to.
+        decode: whether to decode the pixels; without it only headers are read.
     """
-    try:
-        orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
-    except Exception:  # damaged EXIF data, which Detectron2 ignores, too
-        orientation = 1
-    is_turned_by_90_degrees = orientation in (5, 6, 7, 8)
-    width, height = reversed(image.size) if is_turned_by_90_degrees else image.size
-    return width, height, orientation
-
-
-def check_images(content: dict, json_file: str, image_root: str | os.PathLike) -> list[Problem]:
-    """Opens and decodes every image of content that has all of its lists, once."""
     report = Report(content, json_file)
-    for row, image in enumerate(tqdm(report.items["images"], unit="img", disable=None)):
-        if problem := _find_problem(os.path.join(image_root, image["file_name"]), image):
-            report.add("images", row, *problem)
+    images = report.items["images"]
+    paths = find_image_files([x["file_name"] for x in images], image_root)
+    look = partial(_find_problems, image_root=image_root, decode=decode)
+    with ThreadPoolExecutor(1 if decode else _NUM_THREADS) as pool:
+        found = pool.map(look, images, paths)
+        disable = None if decode else True  # None: unless on a terminal
+        for row, problems in enumerate(tqdm(found, total=len(images), unit="img", disable=disable)):
+            for problem in problems:
+                report.add("images", row, **problem)
     return report.problems
 
 
-def _find_problem(path: str, item: dict) -> tuple | None:
-    """Kind, message, fatal or not, and true size if it is another; None without a problem."""
-    if not os.path.isfile(path):
-        return "missing-image", f"{path}: no such file", True
+def _find_problems(
+    item: dict, path: str | None, image_root: str | os.PathLike, decode: bool
+) -> list[dict]:
+    """Arguments of ``Report.add`` for each problem of an image."""
+    expected = os.path.join(image_root, item["file_name"])
+    if path is None:
+        message = f"{expected}: no such file"
+        return [{"kind": "missing-image", "message": message, "fatal": True}]
+    problems = []
+    if path != expected:
+        name = os.path.relpath(path, image_root)
+        change = {"file_name": name}
+        problems = [{"kind": "other-name", "message": f"is found as {name}", "change": change}]
+    return problems + list(_header_problems(item, path, decode))
+
+
+def _header_problems(item: dict, path: str, decode: bool) -> Iterator[dict]:
     try:
-        with Image.open(path) as image:
-            raw_size = image.size
-            width, height, orientation = oriented_size(image)
-            image.load()
-    except Exception as error:  # Pillow's decoders raise errors of many types
-        return "unreadable-image", f"{path} cannot be read: {error}", True
-    size, listed = (width, height), (item.get("width"), item.get("height"))
-    if listed == size:
-        message = "is turned as its EXIF data says, its boxes should be those of that view"
-        return ("exif-turned", message, False) if orientation in range(2, 9) else None
-    text = f"{listed[0]} x {listed[1]} in the file"
-    if listed == raw_size:
-        message = f"{text} is the size before turning as its EXIF data says, {width} x {height}"
-        return "exif-unturned", message, True, size
-    message = f"{text}, but the image has {width} x {height} pixels: see whether its boxes fit"
-    return "wrong-size", message, True, size
+        with open_image(path) as image:
+            raw_size, size, turned = image.size, oriented_size(image), orientation(image)
+            has_many_bits = image.mode == "F" or image.mode.startswith("I")
+            num_pages = getattr(image, "n_frames", 1) if decode else 1
+            if decode:
+                image.load()
+    except ValueError as error:
+        yield {"kind": "unreadable-image", "message": str(error), "fatal": True}
+        return
+    width, height = size
+    listed = tuple(_side(item.get(side)) for side in ("width", "height"))
+    view = f"turned as its EXIF data say (orientation {turned})"
+    if listed != size:
+        change = {"width": width, "height": height}
+        text = f"{item.get('width')} x {item.get('height')} in the file"
+        if listed == raw_size:
+            message = f"{text} is its size before it is {view}, {width} x {height} pixels"
+            yield {
+                "kind": "exif-unturned",
+                "message": message,
+                "fatal": True,
+                "change": change,
+                "orientation": turned,
+            }
+        else:
+            message = f"{text}, but the image has {width} x {height} pixels: see whether boxes fit"
+            yield {"kind": "wrong-size", "message": message, "fatal": True, "change": change}
+    elif turned > 1:
+        message = f"is {view}, its boxes should be those of that view"
+        yield {"kind": "exif-turned", "message": message}
+    if has_many_bits:
+        message = "has more than 8 bits per pixel (16 bits, say), which are scaled to 8"
+        yield {"kind": "many-bits", "message": message}
+    if num_pages > 1:
+        message = f"has {num_pages} pages, of which the first one is used"
+        yield {"kind": "pages", "message": message}
+
+
+def _side(value: object) -> float | None:
+    with contextlib.suppress(OverflowError, ValueError):
+        return float(value) if isinstance(value, int | float | str) else None
