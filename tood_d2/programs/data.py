@@ -4,6 +4,7 @@
 %(prog)s split all.json annotations --fractions 0.8 0.2
 %(prog)s check annotations/train.json images --against annotations/val.json
 %(prog)s show annotations/train.json images --output dataset.png
+%(prog)s suspects train.json images --config-file my.yaml --opts train.init_checkpoint=my.pth
 """
 
 import argparse
@@ -16,15 +17,21 @@ from pathlib import Path
 import numpy as np
 from tabulate import tabulate
 
+from tood_d2.cli.arguments import add_config_arguments
 from tood_d2.cli.messages import short_errors
+from tood_d2.cli.outputs import check_outputs, whole_file
 from tood_d2.data.coco.annotation_arrays import annotation_arrays
+from tood_d2.data.coco.balance import check_balance, check_classes
 from tood_d2.data.coco.checking import Problem, Report, check_annotations, missing_lists
 from tood_d2.data.coco.fixing import fix
 from tood_d2.data.coco.image_checking import check_images
-from tood_d2.data.coco.reading import read_coco, read_sound_coco
+from tood_d2.data.coco.image_files import find_image_files
+from tood_d2.data.coco.reading import check_image_headers, read_coco, read_sound_coco
+from tood_d2.data.coco.similarity import check_similar
 from tood_d2.data.coco.splitting import split_images
 from tood_d2.data.coco.suitability import check_against, check_matching
 from tood_d2.data.conversion import convert_voc, convert_yolo
+from tood_d2.programs.suspects import suspects
 
 COCO_AREAS = (32**2, 96**2)  # up to which objects are small and medium, in square pixels
 MAX_SHOWN = 5  # problems of one kind
@@ -32,12 +39,8 @@ MAX_SHOWN = 5  # problems of one kind
 
 def write_json(content: dict, path: str | Path) -> None:
     """Writes a JSON file, which appears only once it is complete."""
-    scratch = Path(f"{path}.{os.getpid()}.tmp")
-    try:
-        scratch.write_text(json.dumps(content))
-        os.replace(scratch, path)
-    finally:
-        scratch.unlink(missing_ok=True)
+    with whole_file(str(path)) as scratch, open(scratch, "w") as file:
+        json.dump(content, file)
 
 
 def convert(args: argparse.Namespace) -> None:
@@ -119,14 +122,18 @@ def check(args: argparse.Namespace) -> int:
     """Reports problems and, if wanted, writes a file without those that can be solved."""
     if args.short_edge < 1 or args.max_size < 1:
         raise ValueError("--short-edge and --max-size should be at least 1 pixel")
+    if args.against_images and not args.against:
+        raise ValueError("--against-images goes with --against")
     if args.fix and os.path.exists(args.fix):
         raise FileExistsError(f"{args.fix} exists already: choose another file for --fix")
     if args.fix and not os.path.isdir(os.path.dirname(args.fix) or "."):
         raise NotADirectoryError(f"{args.fix}: its folder does not exist")
     content = read_coco(args.json)
     other = read_coco(args.against) if args.against else None
-    if not os.path.isdir(args.images):
-        raise NotADirectoryError(f"{args.images}: no such folder")
+    other_images = args.against_images or args.images
+    for folder in (args.images, other_images):
+        if not os.path.isdir(folder):
+            raise NotADirectoryError(f"{folder}: no such folder")
     for file, loaded in ((args.json, content), (args.against, other)):
         if file and missing_lists(loaded):
             print(format_problems(check_annotations(loaded, file), args.verbose))
@@ -138,10 +145,20 @@ def check(args: argparse.Namespace) -> int:
             problems += check_against(content, other, file, args.against)
         return problems + check_matching(content, file, args.short_edge, args.max_size)
 
-    image_problems = [] if args.quick else check_images(content, args.json, args.images)
+    remarks = check_balance(content, args.json)
+    if other is not None:
+        remarks += check_classes(content, other, args.json, args.against)
+    image_problems, similar = [], []
+    if not args.quick:
+        image_problems = check_images(content, args.json, args.images)
+        if other is not None:
+            sides = args.json, args.against, args.images, other_images
+            similar = check_similar(content, other, *sides)
     print(summarize(content), end="\n\n")
     problems = check_content(content, args.json)
-    print(format_problems(problems + image_problems, args.verbose))
+    print(format_problems(problems + image_problems + similar, args.verbose))
+    if remarks:
+        print(f"\nremarks:\n{format_problems(remarks, args.verbose)}")
     if args.fix:
         fixed, changes = fix(content, image_problems, args.json, args.max_lost)
         write_json(fixed, args.fix)
@@ -157,10 +174,15 @@ def show(args: argparse.Namespace) -> None:
         raise ValueError("--num-images should be at least 1")
     from tood_d2.data.coco.figures import draw_dataset  # matplotlib, as slow as all the rest
 
-    content = read_sound_coco(args.json, args.images)
-    figure = draw_dataset(content, args.images, args.num_images, args.seed)
+    content = read_sound_coco(args.json)
+    images = content["images"]
+    check_image_headers(images, args.json, args.images, damaged_ok=True)
+    paths = find_image_files([x["file_name"] for x in images], args.images)
+    check_outputs([args.output], [args.json, *paths])
+    figure = draw_dataset(content, paths, args.num_images, args.seed)
     os.makedirs(os.path.dirname(args.output) or ".", exist_ok=True)
-    figure.savefig(args.output)
+    with whole_file(args.output) as scratch:
+        figure.savefig(scratch)
     print(args.output)
 
 
@@ -199,6 +221,7 @@ def main() -> int:
 
     add = add_command(check, "find problems in a JSON file and its images", "json", "images")
     add("--against", metavar="JSON", help="test data to compare with")
+    add("--against-images", metavar="FOLDER", help="of the test data, if it is another one")
     add("--short-edge", type=int, default=800, help="pixels of the input (800)")
     add("--max-size", type=int, default=1333, help="pixels of the input (1333)")
     add("--fix", metavar="OUT", help="file for a copy without the problems")
@@ -216,6 +239,10 @@ def main() -> int:
     add("--output", default="dataset.png", help="picture to write (dataset.png)")
     add("--num-images", type=int, default=12, help="images to draw (12)")
     add("--seed", type=int, default=0, help="of the choice of images (0)")
+
+    add = add_command(suspects, "rank boxes that a trained model contradicts", "json", "images")
+    add("--output", default="suspects", help="folder for the list and the picture (suspects)")
+    add_config_arguments(commands.choices["suspects"], required=True)
 
     args = parser.parse_args()
     logging.basicConfig(format="%(message)s")

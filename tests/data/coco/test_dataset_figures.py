@@ -33,7 +33,8 @@ def draw(tmp_path):
             ],
             "categories": [{"id": i, "name": name} for i, name in enumerate(names)],
         }
-        return draw_dataset(content, tmp_path, num_images, seed)
+        paths = [str(tmp_path / x["file_name"]) for x in content["images"]]
+        return draw_dataset(content, paths, num_images, seed)
 
     return _draw
 
@@ -125,5 +126,5 @@ def test_images_without_boxes_are_drawn(draw):
 
 def test_a_broken_image_is_named(draw, tmp_path):
     (tmp_path / "white.png").write_text("no image")
-    with pytest.raises(OSError, match="white.png"):
+    with pytest.raises(ValueError, match="white.png cannot be read"):
         draw()

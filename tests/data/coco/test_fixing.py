@@ -42,7 +42,7 @@ class TestFix:
         clipped, masked = fixed["annotations"][2:]
         assert (clipped["bbox"], clipped["area"]) == ([0, 70, 7, 10], 70)
         assert (masked["bbox"], masked["area"]) == ([90, 0, 10, 80], 600)
-        assert "annotation 6" in changes[0] and "[0, 70, 7, 10]" in changes[0]
+        assert "annotation 6" in changes[0] and "[0.0, 70.0, 7.0, 10.0]" in changes[0]
 
     def test_boxes_that_clipping_makes_equal_are_dropped(self, content):
         content["annotations"] += [annotation(6, (90, 0, 15, 9)), annotation(8, (90, 0, 10, 9))]

@@ -130,6 +130,8 @@ class TestCheckSimilar:
 
     def test_without_imagehash_it_says_that_nothing_was_compared(self, tmp_path, monkeypatch):
         monkeypatch.setitem(sys.modules, "imagehash", None)
+        for folder in ("train", "val"):
+            (tmp_path / folder).mkdir()
         (problem,) = self.check(["a.png"], ["b.png"], tmp_path)
         assert (problem.kind, problem.fatal) == ("not-compared", False)
         assert "pip install ImageHash" in problem.message

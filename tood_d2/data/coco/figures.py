@@ -1,7 +1,6 @@
 """What a data set looks like: some of its images with their boxes, and how the boxes are spread."""
 
 import math
-import os
 from collections.abc import Sequence
 
 import numpy as np
@@ -10,9 +9,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import LogLocator, NullFormatter
-from PIL import Image, ImageOps
+from PIL import Image
 
 from ...text import drawable
+from ..images import read_image
 from .annotation_arrays import AnnotationArrays, annotation_arrays
 
 CELL_SIZE = 480  # pixels of the longer side of an image
@@ -24,7 +24,7 @@ COLORS = colormaps["tab20"].colors
 
 
 def draw_dataset(
-    content: dict, image_root: str | os.PathLike, num_images: int = 12, seed: int = 0
+    content: dict, paths: Sequence[str], num_images: int = 12, seed: int = 0
 ) -> Figure:
     """Draws a sample of annotated images over histograms of all boxes.
 
@@ -33,12 +33,12 @@ def draw_dataset(
 
     Args:
         content: sound, see :func:`.read_sound_coco`.
-        image_root: folder of the images.
+        paths: of the images, see :func:`.find_image_files`.
         num_images: at most this many are drawn.
         seed: of their choice.
 
     Raises:
-        OSError: if an image cannot be read.
+        FileNotFoundError, ValueError: if an image cannot be read.
     """
     images, arrays = content["images"], annotation_arrays(content)
     rng = np.random.default_rng(seed)
@@ -52,7 +52,7 @@ def draw_dataset(
         ax.set_axis_off()
     with drawable([x["name"] for x in content["categories"]]) as names:
         for ax, row in zip(axes, chosen, strict=False):
-            _show_image(ax, os.path.join(image_root, images[row]["file_name"]))
+            _show_image(ax, paths[row])
             ax.set_title(f"image {images[row]['id']}", fontsize="small")
             for i in np.flatnonzero(arrays.image_rows == row):
                 category = arrays.category_rows[i]
@@ -63,12 +63,8 @@ def draw_dataset(
 
 
 def _show_image(ax: Axes, path: str) -> None:
-    """Shows an image turned as its EXIF data says, in coordinates of its pixels."""
-    try:
-        with Image.open(path) as file:
-            image = ImageOps.exif_transpose(file).convert("RGB")
-    except Exception as error:  # Pillow's decoders raise errors of many types
-        raise OSError(f"{path} cannot be read: {error}") from error
+    """Shows an image in coordinates of its pixels."""
+    image = Image.fromarray(read_image(path, "RGB"))
     width, height = image.size
     image.thumbnail((CELL_SIZE, CELL_SIZE))
     ax.imshow(image, extent=(0, width, height, 0))

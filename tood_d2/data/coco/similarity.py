@@ -16,6 +16,7 @@ from tqdm import tqdm
 from ...cli.requirements import MissingRequirement
 from ..images import open_image, read_image
 from .checking import Problem, Report
+from .image_files import find_image_files
 
 HASH_SIDE = 16  # of the 256 bits of a hash
 # Of copies that were compressed again, or resized to between a quarter and twice the size, 25 bits
@@ -115,9 +116,10 @@ def check_similar(
         train_images, test_images: folders that their file names are relative to.
     """
     sides = ((train, train_file, train_images), (test, test_file, test_images))
+    names = ([x["file_name"] for x in Report(c, file).items["images"]] for c, file, _ in sides)
     paths, test_paths = (
-        [os.path.join(folder, x["file_name"]) for x in Report(content, file).items["images"]]
-        for content, file, folder in sides
+        [path for path in find_image_files(files, folder) if path]
+        for files, (*_, folder) in zip(names, sides, strict=True)
     )
     where = f"{train_file}, {test_file}"
     try:
