@@ -112,9 +112,7 @@ def test_other_data_are_refused(tmp_path):
     save_image(tmp_path / "a.jpg")
     write(tmp_path / "cvat.xml", "<annotations></annotations>")
     write(tmp_path / "empty.json", "")
-    with pytest.raises(
-        ValueError, match=r"no known form: .*COCO's .*classes\.txt.*VOC"
-    ):
+    with pytest.raises(ValueError, match=r"no known form: .*COCO's .*classes\.txt.*VOC"):
         convert_any(tmp_path)
     with pytest.raises(ValueError, match=r"a\.jpg is of no known form"):
         convert_any(tmp_path / "a.jpg")

@@ -106,6 +106,12 @@ def test_images_in_no_list_are_counted(tmp_path, log):
     assert "images in no list, left out: 1" in log.messages[1] and "b.jpg" in log.messages[1]
 
 
+def test_an_image_may_be_called_like_a_line_of_a_class_s_list(tmp_path):
+    make(tmp_path, "JPEGImages/dog 1.jpg", xml_names=["Annotations/dog 1.xml"])
+    write(tmp_path / "ImageSets" / "Main" / "train.txt", "dog 1\n")
+    assert counts(tmp_path) == {"train": {"dog 1.jpg": 1}}
+
+
 def test_a_list_that_could_mean_two_images_is_refused(tmp_path):
     make(tmp_path, "JPEGImages/s/a.jpg", "JPEGImages/t/a.jpg")
     write(tmp_path / "ImageSets" / "Main" / "train.txt", "s/a\na\n")

@@ -150,6 +150,13 @@ class TestDataYaml:
         assert counts(tmp_path) == {"train": {"a.jpg": 1}}
         assert "'val' is left out: /content/x/valid/images" in log.messages[0]
 
+    def test_a_folder_in_the_given_one_may_have_it(self, tmp_path):
+        make(tmp_path / "z", "train/a.jpg", "train/a.txt", data_yaml="train: train\nnames: [dog]")
+        assert counts(tmp_path) == {"train": {"a.jpg": 1}}
+        write(tmp_path / "y" / "data.yaml", "names: [cat]")
+        with pytest.raises(ValueError, match=r"has y/data\.yaml, z/data\.yaml: name one"):
+            convert_yolo(tmp_path)
+
     def test_the_file_may_have_any_name_but_not_two(self, tmp_path):
         make(tmp_path, "train/a.jpg", "train/a.txt", coco8_yaml="train: train\nnames: [dog]")
         write(tmp_path / "other.yml", "lr: 1")

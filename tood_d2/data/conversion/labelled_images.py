@@ -77,7 +77,7 @@ def read_images(
 def to_coco(
     splits: dict[str, Iterable[Path]],
     images: dict[Path, LabelledImage],
-    source: str,
+    looked_for: str,
     class_names: Sequence[str] | None = None,
 ) -> Conversion:
     """Builds the content of a JSON file for each split.
@@ -85,14 +85,14 @@ def to_coco(
     Args:
         splits: the images of each split.
         images: by their paths.
-        source: what is converted, for messages.
+        looked_for: what and where, to say if nothing is found.
         class_names: the first gets the category id 1; by default those of the objects, sorted.
 
     Raises:
         ValueError: if there is no box.
     """
     if not any(image.objects for image in images.values()):
-        raise ValueError(f"{source}: there is no box in {len(images)} images")
+        raise ValueError(f"there is no box in {len(images)} images: looked for {looked_for}")
     if class_names is None:
         names = {x.class_name for image in images.values() for x in image.objects}
         class_names = sorted(names)

@@ -13,7 +13,7 @@ from .yolo_sets import YAML_SUFFIXES, find_class_files, find_config
 _LOOKED_FOR = (
     "COCO's JSON files with images, annotations and categories; YOLO's data.yaml, obj.data, or "
     "classes.txt with a text file for each image; Pascal VOC's XML files that begin with "
-    "<annotation>"
+    "<annotation>. CVAT, Label Studio and other tools export one of these forms, too"
 )
 _HEAD = 4096  # bytes in which an XML file begins
 
@@ -74,7 +74,7 @@ def _form_of_folder(folder: Path) -> str:
             "file, or convert it by its form"
         )
     if not forms:
-        raise ValueError(f"{folder} is of no known form: there are not {_LOOKED_FOR}")
+        raise ValueError(f"{folder} is of no known form: it has none of {_LOOKED_FOR}")
     return forms[0]
 
 

@@ -85,6 +85,17 @@ class ImageIndex:
         Raises:
             FileNotFoundError: if there is none, or if it could be one of several.
         """
+        found = self._find(line)
+        if len(found) != 1:
+            problem = "several images" if found else "no image"
+            raise FileNotFoundError(f"{where}: {line!r} has {problem} of its name")
+        return found[0]
+
+    def has_all(self, lines: Iterable[str]) -> bool:
+        """Whether there are images of all lines."""
+        return all(map(self._find, lines))
+
+    def _find(self, line: str) -> list[Path]:
         parts = path_parts(line)
         name = PurePosixPath(parts[-1]) if parts else PurePosixPath(line)
         has_suffix = is_image_name(name) or name.suffix.lower() == ".xml"
@@ -97,10 +108,7 @@ class ImageIndex:
             depth = min(len(parts) for parts, _ in found)
             found = [x for x in found if len(x[0]) == depth]
             found = [x for x in found if x[1].name == name.name] or found
-        if len(found) != 1:
-            problem = "several images" if found else "no image"
-            raise FileNotFoundError(f"{where}: {line!r} has {problem} of its name")
-        return found[0][1]
+        return [path for _, path in found]
 
 
 def _have_equal_ends(first: Sequence[str], second: Sequence[str]) -> bool:

@@ -60,9 +60,9 @@ def convert_voc(
     xml_files = _in_folder(xml_files, root, "Annotations", remarks)
     pairs = _pair(xml_files, images, root, remarks)
     stems = {path.with_suffix("") for path in pairs}
-    doubles = [x for x in images if x not in pairs and x.with_suffix("") in stems]
+    doubles = {x: None for x in images if x not in pairs and x.with_suffix("") in stems}
     remarks.add("images beside the labelled one of the same name, left out", *doubles)
-    images = [path for path in images if path not in {*doubles}]
+    images = [path for path in images if path not in doubles]
     splits = _listed_splits(files, images, root, remarks)
     if not splits:
         names = {x: split_name(x, root) or split_name(pairs.get(x, x), root) for x in images}
@@ -78,7 +78,10 @@ def convert_voc(
 
     images_read = read_images(splits, read, remarks)
     remarks.log()
-    return to_coco(splits, images_read, str(root))
+    files = [pairs[path] for path in chosen if path in pairs]
+    such = f", such as {files[0]}" if files else ""
+    looked_for = f"<object> in {len(files)} XML files of theirs in {root}{such}"
+    return to_coco(splits, images_read, looked_for)
 
 
 def _in_folder(paths: list[Path], root: Path, name: str, remarks: Remarks) -> list[Path]:
@@ -131,7 +134,8 @@ def _nearest(parts: Sequence[str], images: list[Path], root: Path) -> list[Path]
         of_other_split = any(map(is_split_name, own)) and any(map(is_split_name, others))
         if min(own.total(), others.total()) <= 1 and not of_other_split:
             distances[image] = own.total() + others.total()
-    return [x for x in distances if distances[x] == min(distances.values())]
+    least = min(distances.values(), default=0)
+    return [image for image, distance in distances.items() if distance == least]
 
 
 def _listed_splits(
@@ -144,9 +148,11 @@ def _listed_splits(
         lines = read_lines(path)
         if not lines:
             remarks.add("lists without images, left out", path)
-        elif not all(_CLASS_FILE_LINE.fullmatch(line) for line in lines.values()):
-            base = _base(path, root)
-            index = ImageIndex((x for x in images if x.is_relative_to(base)), base)
+            continue
+        base = _base(path, root)
+        index = ImageIndex((x for x in images if x.is_relative_to(base)), base)
+        are_flags = all(map(_CLASS_FILE_LINE.fullmatch, lines.values()))
+        if index.has_all(lines.values()) or not are_flags:
             found = (index.find(_XML.sub("", line), where) for where, line in lines.items())
             splits.setdefault(path.stem, {}).update(dict.fromkeys(found))
     listed = {image for split in splits.values() for image in split}

@@ -6,7 +6,7 @@ from pathlib import Path
 from .labelled_images import Conversion, LabelledImage, read_images, read_size, to_coco
 from .remarks import Remarks
 from .yolo_labels import LabelFolders, LabelReader
-from .yolo_sets import YoloSet, find_yolo_set
+from .yolo_sets import YoloSet, find_yolo_set, is_class_file
 
 
 def convert_yolo(source: str | Path, drop_scores: bool = False) -> Conversion:
@@ -46,7 +46,9 @@ def convert_yolo(source: str | Path, drop_scores: bool = False) -> Conversion:
     if reader.num_boxes:
         remarks.add("polygons among boxes, whose bounding boxes are taken", *reader.polygons)
     remarks.log()
-    return to_coco(yolo_set.splits, images, str(source), yolo_set.class_names)
+    files = sorted(filter(None, labels.values()))
+    looked_for = f"lines in {len(files)} label files of {source}, such as {files[0]}"
+    return to_coco(yolo_set.splits, images, looked_for, yolo_set.class_names)
 
 
 def _find_labels(
@@ -63,8 +65,9 @@ def _find_labels(
     uses = Counter(labels.values())
     shared = [path for path in paths if labels[path] and uses[labels[path]] > 1]
     remarks.add("images that share their label file with another image", *shared)
-    known = {path.resolve() for path in (*yolo_set.other_texts, *filter(None, labels.values()))}
-    unused = [path for path in folders.files() if path.resolve() not in known]
+    known = {path.resolve() for path in (*yolo_set.lists, *filter(None, labels.values()))}
+    texts = [path for path in folders.files() if not is_class_file(path)]
+    unused = [path for path in texts if path.resolve() not in known]
     remarks.add("text files that belong to no image of a split, left out", *unused)
     others = [path for path in yolo_set.other_images if folders.find(path)]
     remarks.add("labelled images in no split, left out", *others)

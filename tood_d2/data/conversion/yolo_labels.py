@@ -115,7 +115,8 @@ class LabelReader:
             )
         low, high = _RANGE
         if not all(low <= x <= high for x in numbers):
-            raise ValueError("numbers should be relative to the image's size, from 0 to 1")
+            hint = "; keypoints need 'kpt_shape' in data.yaml" if len(numbers) > 6 else ""
+            raise ValueError(f"numbers should be relative to the image's size, from 0 to 1{hint}")
         if len(numbers) == 4:
             x, y, width, height = numbers
             if min(width, height) < 0:

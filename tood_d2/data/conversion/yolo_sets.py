@@ -16,7 +16,10 @@ from .splits import find_place, is_split_name, path_parts, split_by_folders, spl
 from .text import read_lines, read_text
 
 YAML_SUFFIXES = (".yaml", ".yml")
+_CONFIG_FILES = ("data.yaml", "data.yml", "obj.data")
+_CLASS_FILES = ("classes.txt", "_darknet.labels")
 _SPLITS = ("train", "val", "valid", "test")
+_KEYPOINTS = re.compile("[0-9]{1,4}")  # number of keypoints, and of numbers of each
 _MAX_BYTES = 1_000_000  # of data.yaml
 _NULLS = ("", "~", "null", "Null", "NULL")
 
@@ -29,7 +32,7 @@ class YoloSet(NamedTuple):
     class_names: list[str]
     splits: dict[str, list[Path]]  # absolute paths of the images of each split
     num_keypoint_numbers: int  # behind each box
-    other_texts: Sequence[Path]  # text files that are not labels
+    lists: Sequence[Path]  # text files that list images
     other_images: Sequence[Path]  # images in no split
 
 
@@ -55,28 +58,32 @@ def find_yolo_set(source: Path, remarks: Remarks) -> YoloSet:
     names = _class_names(config, config_file)
     if not any(splits.values()):
         raise ValueError(f"{config_file}: none of train, val, test has an image")
-    texts = [*lists, *find_class_files(config_file.parent)]
     return YoloSet(
         names,
         splits,
         _num_keypoint_numbers(config, config_file),
-        texts,
+        lists,
         _other_images(folders[0], splits),
     )
 
 
 def find_config(folder: Path) -> Path | None:
-    """The data.yaml or obj.data of a folder, whatever their names are; None without any.
+    """The data.yaml or obj.data of a folder, whatever its name is, or of a sub-folder.
+
+    Returns:
+        None without any.
 
     Raises:
         ValueError: if there are several.
     """
     files = sorted(x for x in folder.iterdir() if x.is_file() and not is_hidden(x.name))
-    found = [x for x in files if x.name.lower() in ("data.yaml", "data.yml")]
+    found = [x for x in files if x.name.lower() in _CONFIG_FILES]
     for suffixes in (YAML_SUFFIXES, (".data",)):
         found = found or [x for x in files if x.suffix.lower() in suffixes and _has_names(x)]
+    found = found or [x for x in walk_files(folder) if x.name.lower() in _CONFIG_FILES]
     if len(found) > 1:
-        raise ValueError(f"{folder} has {', '.join(x.name for x in found)}: name one of them")
+        names = ", ".join(x.relative_to(folder).as_posix() for x in found)
+        raise ValueError(f"{folder} has {names}: name one of them")
     return found[0] if found else None
 
 
@@ -88,8 +95,12 @@ def _has_names(path: Path) -> bool:
 
 def find_class_files(folder: Path) -> list[Path]:
     """Files in a folder and its sub-folders that list class names, a line each."""
-    names, suffix = ("classes.txt", "_darknet.labels"), ".names"
-    return [x for x in walk_files(folder) if x.name.lower() in names or x.suffix.lower() == suffix]
+    return [x for x in walk_files(folder) if is_class_file(x)]
+
+
+def is_class_file(path: Path) -> bool:
+    """Whether a file lists class names, by its own name."""
+    return path.name.lower() in _CLASS_FILES or path.suffix.lower() == ".names"
 
 
 def _read_folder(folder: Path, remarks: Remarks) -> YoloSet:
@@ -114,12 +125,14 @@ def _read_folder(folder: Path, remarks: Remarks) -> YoloSet:
         splits = split_by_folders(images, remarks)
     if not any(splits.values()):
         raise ValueError(f"{folder} has no images")
-    return YoloSet(names, splits, 0, [*class_files, *lists], _other_images(root, splits))
+    return YoloSet(names, splits, 0, lists, _other_images(root, splits))
 
 
 def _other_images(folder: Path, splits: dict[str, list[Path]]) -> list[Path]:
-    images = [Path(os.path.abspath(x)) for x in walk_files(folder) if is_image_name(x)]
     chosen = {os.path.realpath(path) for paths in splits.values() for path in paths}
+    if not any(Path(path).is_relative_to(folder.resolve()) for path in chosen):
+        return []  # as the folder has a data.yaml of images that are elsewhere
+    images = [Path(os.path.abspath(x)) for x in walk_files(folder) if is_image_name(x)]
     return [image for image in images if os.path.realpath(image) not in chosen]
 
 
@@ -195,7 +208,7 @@ def _is_list_of_text(value: object) -> bool:
 
 def _num_keypoint_numbers(config: dict, config_file: Path) -> int:
     shape = config.get("kpt_shape", ["0", "0"])
-    if not _is_list_of_text(shape) or len(shape) != 2 or not all(x.isdecimal() for x in shape):
+    if not _is_list_of_text(shape) or len(shape) != 2 or not all(map(_KEYPOINTS.fullmatch, shape)):
         raise ValueError(f"{config_file}: 'kpt_shape' should be such as [17, 3], is {shape}")
     return math.prod(map(int, shape))
 
