@@ -197,6 +197,33 @@ class TestDetections:
         assert session is None and levels.choices == []
         assert message.startswith("file.png is ")
 
+    @pytest.mark.parametrize("name", ["a\x1b[31m\nb.png", f"{'x' * 251}.png"])
+    def test_odd_names_of_files(self, app, open_image, shapes, tmp_path, name):
+        (tmp_path / name).write_bytes((shapes / "val" / "000001.png").read_bytes())
+        session = open_image(tmp_path / name)
+        picture, *_, message = app.show_detections(session, 0.3, 0.6, [])
+        assert cv2.imread(picture) is not None
+        assert message.isprintable()
+
+    def test_a_model_that_fails_is_told(self, page, app, shapes, monkeypatch):
+        def fail(*args):
+            raise RuntimeError("out of memory")
+
+        monkeypatch.setattr(page, "ImageAnalysis", fail)
+        session, levels, message = app.open_image(MODEL, str(shapes / "val" / "000001.png"))
+        assert session is None and levels.choices == []
+        assert message.startswith(f"{MODEL} fails on 000001.png: RuntimeError: out of memory")
+
+    def test_a_full_disk_is_told(self, app, open_image, monkeypatch):
+        def fail(*args):
+            raise OSError(28, "No space left on device")
+
+        session = open_image(1)
+        monkeypatch.setattr(session, "save", fail)
+        picture, rows, *files, message = app.show_detections(session, 0.3, 0.6, [])
+        assert picture is None and rows == [] and not any(file.interactive for file in files)
+        assert "000001.png: the server fails: " in message and "No space left" in message
+
 
 class Click:
     """A click at (x, y)."""

@@ -12,9 +12,11 @@ os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # read when Gradio i
 import gradio as gr
 
 from tood_d2.cli.messages import describe
+from tood_d2.cli.outputs import short_name
 from tood_d2.data.images import read_upload
 from tood_d2.inference import DensePredictor
 from tood_d2.inspection import ImageAnalysis
+from tood_d2.text import printable
 
 SCORE_THRESH = 0.3
 MAX_MODELS = 2  # in memory
@@ -43,8 +45,9 @@ class Session:
 
     def save(self, instances) -> tuple[str, str]:
         """Writes the detections as JSON and as a picture, in place of the ones before."""
-        stem = os.path.join(self.folder.name, os.path.splitext(self.file_name)[0])
-        json_file, picture = f"{stem}_detections.json", f"{stem}_detections.png"
+        stem = os.path.splitext(self.file_name)[0]
+        names = short_name(stem, "_detections.json"), short_name(stem, "_detections.png")
+        json_file, picture = (os.path.join(self.folder.name, name) for name in names)
         with open(json_file, "w") as f:
             json.dump(self.analysis.results(instances, self.file_name), f, indent=1)
         self.analysis.draw(instances).save(picture)
@@ -84,11 +87,16 @@ class App:
             return *nothing, f"No model is loaded. {message}"
         if path is None:
             return *nothing, UPLOAD_HINT
+        name = printable(os.path.basename(path))
         try:
             image = read_upload(path)
-        except ValueError as error:
-            return *nothing, str(error)
-        analysis = ImageAnalysis(predictor, image)
+        except (OSError, ValueError) as error:
+            return *nothing, printable(str(error))
+        try:
+            analysis = ImageAnalysis(predictor, image)
+        except Exception as error:  # a model may fail in many ways, on a large image at least
+            logger.exception(f"{model} fails on {name}")
+            return *nothing, f"{model} fails on {name}: {describe(error)}"
         choices = [(name, level) for level, name in enumerate(analysis.levels)]
         levels = gr.Radio(choices=choices, value=analysis.best_level)
         return Session(analysis, path), levels, gr.skip()
@@ -97,11 +105,16 @@ class App:
         self, session: Session | None, score: float, nms: float, classes: list[int]
     ):
         """Returns the picture, the table, the JSON file, the picture's file and a message."""
+        nothing = gr.DownloadButton(value=None, interactive=False)
         if session is None:
-            nothing = gr.DownloadButton(value=None, interactive=False)
             return None, [], nothing, nothing, gr.skip()
+        name = printable(session.file_name)
         instances = session.analysis.detections(score, nms, classes)
-        json_file, picture = session.save(instances)
+        try:
+            json_file, picture = session.save(instances)
+        except OSError as error:
+            logger.exception(f"{name}: no detections are saved")
+            return None, [], nothing, nothing, f"{name}: the server fails: {describe(error)}"
         names = session.analysis.predictor.class_names
         boxes = instances.pred_boxes.tensor.tolist()
         rows = [
@@ -109,9 +122,9 @@ class App:
             for cls, score, box in zip(instances.pred_classes, instances.scores, boxes, strict=True)
         ]
         files = [gr.DownloadButton(value=x, interactive=True) for x in (json_file, picture)]
-        message = f"Detections in {session.file_name}: {len(rows)}."
+        message = f"Detections in {name}: {len(rows)}."
         if not rows:
-            message = f"Nothing found in {session.file_name}. Lower the score to see more."
+            message = f"Nothing found in {name}. Lower the score to see more."
         return picture, rows, *files, message
 
     def mark(self, session: Session | None, event: gr.SelectData):
