@@ -8,13 +8,15 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from torch import nn
 
 from detectron2.layers import batched_nms
 from tood_d2.export.candidates import CandidateDetector, Candidates
-from tood_d2.export.exporting import compare_candidates, random_batch
+from tood_d2.export.exporting import compare_candidates, random_batch, same_detections
 from tood_d2.export.metadata import Metadata
 from tood_d2.export.onnx_detector import ONNXDetector, ONNXPredictor
-from tood_d2.export.onnx_export import finish_onnx
+from tood_d2.export.onnx_export import export_candidates, finish_onnx
+from tood_d2.export.quantization import quantize
 
 SIZES, BATCHES = ((32, 32), (96, 160), (128, 96)), (1, 3)
 
@@ -151,6 +153,61 @@ def test_file_is_valid_and_holds_the_metadata(onnx_file, metadata):
     properties = {x.key: x.value for x in content.metadata_props}
     assert Metadata.from_properties(properties) == metadata
     assert [x.version for x in content.opset_import if x.domain == ""] == [20]
+    assert content.ir_version == 9  # ONNX 1.15, whose opset is 20
+
+
+@pytest.mark.parametrize("kind", ["with NMS", "without"])
+@pytest.mark.parametrize("number", BATCHES)
+def test_images_with_nothing_in_them_give_no_detection(
+    kind, number, onnx_file, without_nms, monkeypatch
+):
+    detector = ONNXDetector(str(onnx_file)) if kind == "with NMS" else without_nms
+    monkeypatch.setattr(detector, "metadata", replace(detector.metadata, score_thresh=0.99))
+    results = detector([{"image": torch.zeros(3, 64, 96, dtype=torch.uint8)}] * number)
+    assert [len(x["instances"]) for x in results] == [0] * number
+
+
+def test_nothing_above_the_threshold_that_is_in_the_file(candidates, metadata):
+    content = finish_onnx(candidates, replace(metadata, score_thresh=0.99))
+    detector = ONNXDetector(content.SerializeToString())
+    boxes, scores, classes = detector.run(torch.zeros(3, 3, 64, 96), torch.tensor([[64, 96]] * 3))
+    assert boxes.shape == (3, 100, 4) and scores.shape == classes.shape == (3, 100)
+    assert not scores.any()
+
+
+@pytest.fixture(scope="module")
+def grey(tiny_tood):
+    """A model of grey images and one class, and what is exported of it."""
+    settings = {"pixel_mean": [128.0], "pixel_std": [50.0], "test_score_thresh": 0.001}
+    model = tiny_tood(strides=(8, 16), num_classes=1, **settings).eval()
+    model.backbone.convs[0] = nn.Conv2d(1, 64, 8, 8)
+    return model, export_candidates(model)
+
+
+def test_models_of_grey_images_and_one_class_agree(grey, metadata):
+    model, candidates = grey
+    changes = {"class_names": ["owl"], "input_format": "L", "score_thresh": 0.001}
+    content = finish_onnx(candidates, replace(metadata, **changes, has_nms=False))
+    without_nms = ONNXDetector(content.SerializeToString())
+    assert max(compare_candidates(without_nms, model, (64, 96), 2)) < 1e-4
+    content = finish_onnx(candidates, replace(metadata, **changes))
+    detector = ONNXDetector(content.SerializeToString())
+    assert detector.num_channels == 1
+    assert same_detections(detector, without_nms, (64, 96), 2)
+
+
+def test_int8_models_can_be_read_by_old_runtimes(grey, metadata, tmp_path):
+    path, small = str(tmp_path / "model.onnx"), str(tmp_path / "small.onnx")
+    changes = {"class_names": ["owl"], "input_format": "L", "score_thresh": 0.99}
+    onnx.save(finish_onnx(grey[1], replace(metadata, **changes)), path)
+    image = torch.randint(256, (1, 64, 96), dtype=torch.uint8)
+    quantize(path, small, [{"image": image}], 32)
+    content = onnx.load(small)
+    onnx.checker.check_model(content)
+    assert [(x.domain, x.version) for x in content.opset_import] == [("", 20)]
+    assert content.ir_version == 9
+    (result,) = ONNXDetector(small)([{"image": image}])
+    assert len(result["instances"]) == 0
 
 
 def test_files_that_are_no_such_model_are_refused(tmp_path, candidates):

@@ -1,5 +1,6 @@
 """onnx_demo.py, which has neither PyTorch nor Detectron2."""
 
+import os
 import subprocess
 import sys
 from dataclasses import replace
@@ -83,6 +84,17 @@ class TestDetection:
         assert (classes == expected.pred_classes.numpy()).all()
 
 
+class TestThinImages:
+    def test_have_a_pixel_at_least(self, demo):
+        assert demo.resized_shape(1, 3000, 800, 1333) == (1, 1333)  # 1 * 1333 / 3000 = 0.4
+
+    def test_are_detected_in(self, demo, exported):
+        session = demo.onnxruntime.InferenceSession(exported[True])
+        picture = Image.new("RGB", (3000, 1))
+        boxes, _, _ = demo.detect(session, demo.read_metadata(session), picture)
+        assert np.isfinite(boxes).all()
+
+
 class TestReading:
     def check(self, demo, path):
         """The image is read as by the package; returns it."""
@@ -105,6 +117,13 @@ class TestReading:
         for mode in ("P", "LA", "RGBA"):
             Image.fromarray(image).convert(mode).save(tmp_path / f"{mode}.png")
             assert self.check(demo, tmp_path / f"{mode}.png").shape == image.shape
+
+    def test_programs_and_pipes_are_not_opened(self, demo, tmp_path):
+        (tmp_path / "a.jpg").write_text("%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n")
+        os.mkfifo(tmp_path / "b.jpg")
+        for name in ("a.jpg", "b.jpg"):
+            with pytest.raises(OSError):
+                demo.read_image(tmp_path / name)
 
 
 class TestPictures:
@@ -202,14 +221,21 @@ class TestBadModels:
     @pytest.mark.parametrize(
         "name, value, text",
         [
-            ("class_names", "[", "class_names should be of type list, not '['"),
-            ("class_names", '{"a": 1}', "class_names should be of type list"),
-            ("max_size", '"large"', "max_size should be of type int"),
-            ("max_size", "true", "max_size should be of type int"),
-            ("score_thresh", "null", "score_thresh should be of type float"),
-            ("short_edge_length", "-3", "fails on a.png"),
-            ("class_names", "[]", "fails on a.png"),
+            ("class_names", "[", "class_names should be a list of names, not '['"),
+            ("class_names", '{"a": 1}', "class_names should be a list of names"),
+            ("class_names", "[1]", "class_names should be a list of names"),
+            ("class_names", "[]", "class_names should be a list of names"),
+            ("class_names", "[" * 100_000, "class_names should be a list of names"),
+            ("max_size", '"large"', "max_size should be a positive integer"),
+            ("max_size", "true", "max_size should be a positive integer"),
+            ("short_edge_length", "-3", "short_edge_length should be a positive integer"),
+            ("size_divisibility", "0", "size_divisibility should be a positive integer, not '0'"),
+            ("score_thresh", "null", "score_thresh should be a number"),
+            ("nms_thresh", "NaN", "nms_thresh should be a number"),
+            ("input_format", '"HSV"', "input_format should be RGB or BGR or L"),
+            ("input_format", '["RGB"]', "input_format should be RGB or BGR or L"),
             ("has_nms", None, "it has no has_nms"),
+            ("class_names", '["cat"]', "fails on a.png"),
         ],
     )
     def test_odd_metadata(self, run, exported, image, tmp_path, name, value, text):
@@ -223,6 +249,16 @@ class TestBadModels:
         status, _, errors = run("odd.onnx", *argv)
         assert status == 2 and errors.count("\n") == 1
         assert "odd.onnx" in errors and text in errors
+
+    def test_a_huge_edge(self, demo, exported, image):
+        session = demo.onnxruntime.InferenceSession(exported[True])
+        metadata = demo.read_metadata(session)
+        metadata |= {"short_edge_length": 30_000, "max_size": 2**63 - 1}
+        with pytest.raises(ValueError, match="40000 x 30000 pixels are too many"):
+            demo.detect(session, metadata, Image.fromarray(image))
+
+    def test_class_names_do_not_reach_the_terminal_as_commands(self, demo):
+        assert demo.printable("c\x1b[2Jat\n 干") == "c?[2Jat? 干"
 
     def test_all_metadata_are_known(self, demo):
         assert set(demo.FIELDS) == set(Metadata.__dataclass_fields__)

@@ -1,6 +1,6 @@
 """A detector up to the candidates of NMS, in a form that can be exported.
 
-N images of H x W pixels, K classes, C candidates.
+N images of H x W pixels with D channels, K classes, C candidates.
 """
 
 from itertools import accumulate
@@ -39,7 +39,7 @@ class CandidateDetector(nn.Module):
     def forward(self, images: Tensor, image_sizes: Tensor) -> tuple[Tensor, ...]:
         """
         Args:
-            images: (N, 3, H, W) float32 from 0 to 255, channels in the model's order. H and W are
+            images: (N, D, H, W) float32 from 0 to 255, channels in the model's order. H and W are
                 multiples of the backbone's size divisibility.
             image_sizes: (N, 2) int64, (height, width) of each without padding.
 

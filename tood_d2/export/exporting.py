@@ -91,7 +91,7 @@ def compare_candidates(
     Returns:
         The largest differences of scores and of boxes, relative to the largest value.
     """
-    images, image_sizes = random_batch(number, size)
+    images, image_sizes = random_batch(number, size, len(model.pixel_mean))
     found = Candidates(*exported.run(images, image_sizes))
     detector = CandidateDetector(model)
     expected = Candidates(*detector(images, image_sizes))
@@ -112,7 +112,7 @@ def same_detections(
     one: ONNXDetector, other: ONNXDetector, size: tuple[int, int], number: int
 ) -> bool:
     """Whether two models detect with the same scores in a batch of :func:`random_batch`."""
-    images, image_sizes = random_batch(number, size)
+    images, image_sizes = random_batch(number, size, one.num_channels)
     batch = [
         {"image": image[:, :height, :width]}
         for image, (height, width) in zip(images, image_sizes.tolist(), strict=True)
@@ -123,10 +123,10 @@ def same_detections(
     )
 
 
-def random_batch(number: int, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
+def random_batch(number: int, size: tuple[int, int], channels: int = 3) -> tuple[Tensor, Tensor]:
     """Inputs of :class:`CandidateDetector`; the first image is a fifth smaller than the input."""
     generator = torch.Generator().manual_seed(0)
-    images = torch.randint(0, 256, (number, 3, *size), generator=generator).float()
+    images = torch.randint(0, 256, (number, channels, *size), generator=generator).float()
     image_sizes = torch.tensor(size).repeat(number, 1)
     image_sizes[0] -= image_sizes[0] // 5
     return images, image_sizes

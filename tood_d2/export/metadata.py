@@ -13,7 +13,7 @@ class Metadata:
     category_ids: list[int]
     """Of the classes in their data set."""
     input_format: str
-    """Order of the channels, "RGB" or "BGR"."""
+    """Order of the channels, "RGB" or "BGR", or "L" for grey."""
     size_divisibility: int
     """Height and width of the input are multiples of it; padding is to the right and below."""
     short_edge_length: int

@@ -18,6 +18,7 @@ class ONNXDetector:
 
     Attributes:
         metadata: of the file.
+        num_channels: of the images.
     """
 
     def __init__(self, path: str | bytes):
@@ -33,6 +34,7 @@ class ONNXDetector:
             self.session = onnxruntime.InferenceSession(path, providers=providers)
             properties = self.session.get_modelmeta().custom_metadata_map
             self.metadata = Metadata.from_properties(properties)
+            self.num_channels = self.session.get_inputs()[0].shape[1]
         except (Fail, InvalidProtobuf, NoSuchFile, ValueError) as error:
             raise ValueError(f"{path}: {error}") from error
 
@@ -45,7 +47,7 @@ class ONNXDetector:
         """Detects as ``DenseDetector`` does in evaluation mode.
 
         Args:
-            batched_inputs: N dicts with "image", (3, H, W), and, to scale boxes to, "height" and
+            batched_inputs: N dicts with "image", (C, H, W), and, to scale boxes to, "height" and
                 "width".
 
         Returns:

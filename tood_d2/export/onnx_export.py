@@ -9,6 +9,7 @@ from detectron2.modeling.meta_arch.dense_detector import DenseDetector
 
 from ..inference.optimization import fold_norms
 from .candidates import CandidateDetector, Candidates
+from .compatibility import allow_old_runtimes
 from .metadata import Metadata
 
 OPSET = 20
@@ -61,7 +62,7 @@ def export_program(model: DenseDetector) -> torch.export.ExportedProgram:
     divisibility = max(model.backbone.size_divisibility, 1)
     # Large enough that no level has a side of one location, which would be taken for a constant.
     height, width = 9 * divisibility, 13 * divisibility
-    images = torch.zeros(2, 3, height, width, device=model.device)
+    images = torch.zeros(2, len(model.pixel_mean), height, width, device=model.device)
     image_sizes = torch.tensor([[height, width]] * 2, device=model.device)
     number = torch.export.Dim("N", min=1)
     sides = [
@@ -99,6 +100,7 @@ def finish_onnx(candidates: ModelProto, metadata: Metadata) -> ModelProto:
     model.CopyFrom(_append_nms(candidates, metadata) if metadata.has_nms else candidates)
     onnx.helper.set_model_props(model, metadata.to_properties())
     model.producer_name = "tood_d2"
+    allow_old_runtimes(model)
     onnx.checker.check_model(model, full_check=True)
     return model
 

@@ -2,10 +2,13 @@
 
 from collections.abc import Iterable
 
+import onnx
 from onnxruntime.quantization import CalibrationDataReader, QuantType, quantize_static
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
 from detectron2.structures import ImageList
+
+from .compatibility import allow_old_runtimes
 
 
 class _Inputs(CalibrationDataReader):
@@ -41,3 +44,6 @@ def quantize(path: str, output: str, samples: Iterable[dict], size_divisibility:
         activation_type=QuantType.QUInt8,
         weight_type=QuantType.QInt8,
     )
+    model = onnx.load(output)
+    allow_old_runtimes(model)
+    onnx.save(model, output)

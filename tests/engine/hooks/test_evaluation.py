@@ -264,6 +264,18 @@ def test_pictures(steps, tiny_tood, input_format):
     assert model.training
 
 
+def test_pictures_of_grey_images(steps, tiny_tood):
+    model = tiny_tood(pixel_mean=[128.0], pixel_std=[50.0])  # "RGB", as the mapper decides
+    model.backbone.convs[0] = torch.nn.Conv2d(1, 64, 8, 8)
+    image = torch.full((1, 64, 96), 77, dtype=torch.uint8)
+    sample = {"image": image, "instances": ground_truth(), "image_id": 7}
+    pictures = PredictionPictures(model, lambda: [[sample]], 1, ["cat", "dog", "cow"])
+    trainer = steps(EvaluationHook(0, dict, [pictures]))
+    trainer.train(0, 1)
+    ((_, picture, _),) = trainer.storage._vis_data
+    assert picture.shape == (3, 64, 2 * 96) and picture[:, -1, -1].tolist() == [77] * 3
+
+
 def test_pictures_of_a_model_in_evaluation_mode(steps, tiny_tood):
     model = tiny_tood().eval()
     sample = {"image": torch.zeros(3, 64, 96), "instances": ground_truth(), "image_id": 7}

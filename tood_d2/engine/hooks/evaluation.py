@@ -148,13 +148,14 @@ class PredictionPictures(EvaluationListener):
     def evaluated(self, trainer, results):
         if not comm.is_main_process():
             return
-        image_format = getattr(self.model, "input_format", "RGB")
         training = self.model.training
         self.model.eval()
         for sample in self.samples:
             with torch.no_grad():
                 # Without a size to scale them to, detections stay in pixels of the input.
                 (output,) = self.model([{"image": sample["image"]}])
+            is_grey = len(sample["image"]) == 1
+            image_format = "L" if is_grey else getattr(self.model, "input_format", "RGB")
             picture = draw_predictions(
                 convert_image_to_rgb(sample["image"].permute(1, 2, 0), image_format),
                 output["instances"],
