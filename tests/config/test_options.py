@@ -85,7 +85,8 @@ def test_yaml_configs_know_every_option():
 def test_default_options_of_a_group():
     dataset = default_options("dataset")
     assert dataset.pop("class_names") == []
-    assert set(dataset) == {"train_json", "train_images", "test_json", "test_images"}
+    files = {"train_json", "train_images", "test_json", "test_images"}
+    assert set(dataset) == {"source", *files}
     assert default_options("train")["amp"] == {"enabled": False, "dtype": "float16"}
 
 

@@ -1,12 +1,17 @@
 """Files that programs write: whole or not at all, and never in place of a user's."""
 
 import contextlib
+import json
 import os
 from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 MARK = "drawn by tood_d2"  # in pictures and videos, which a later run may replace
 MAX_NAME = 255  # bytes of a file's name
@@ -107,6 +112,16 @@ def whole_file(path: str) -> Iterator[str]:
                 os.remove(scratch)
 
 
+def write_json(content: object, path: str) -> None:
+    """Writes a JSON file.
+
+    Raises:
+        OSError: see :func:`whole_file`.
+    """
+    with whole_file(path) as scratch, open(scratch, "w") as file:
+        json.dump(content, file)
+
+
 def save_picture(picture: np.ndarray, path: str) -> None:
     """Writes a picture (H, W, 3), uint8 RGB, as PNG or JPEG.
 
@@ -117,6 +132,12 @@ def save_picture(picture: np.ndarray, path: str) -> None:
     info.add_text("Software", MARK)
     with whole_file(path) as scratch:
         Image.fromarray(picture).save(scratch, pnginfo=info, comment=MARK)
+
+
+def save_figure(figure: "Figure", path: str) -> None:
+    """Writes a figure of matplotlib as PNG, see :func:`save_picture`."""
+    with whole_file(path) as scratch:
+        figure.savefig(scratch, format="png", metadata={"Software": MARK})
 
 
 def mark_video(path: str) -> None:

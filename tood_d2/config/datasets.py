@@ -7,6 +7,7 @@ from detectron2.data import DatasetCatalog, Metadata, MetadataCatalog
 
 from ..data.coco.registration import register_coco_json
 from .run import Run
+from .sources import with_source
 
 SPLITS = ("train", "test")
 
@@ -14,20 +15,22 @@ SPLITS = ("train", "test")
 def register_datasets(run: Run, needed: Collection[str] = ()) -> Run:
     """Registers the JSON files of a run and fills in what follows from them.
 
-    The files are the options ``train_json``, ``test_json`` and so on. What follows are the names
-    of the data sets, the class names and the number of classes. The class names of data sets that
-    are registered otherwise are filled in, too, for those who use the trained model.
+    The files are the options ``train_json``, ``test_json`` and so on, or follow from ``source``.
+    What follows are the names of the data sets, the class names and the number of classes. The
+    class names of data sets that are registered otherwise are filled in, too, for those who use the
+    trained model.
 
     Args:
         run: as it was loaded.
         needed: the splits that have to be there, "train", "test" or both.
 
     Raises:
-        FileNotFoundError, ValueError: see :func:`.register_coco_json`.
+        FileNotFoundError, ValueError: see :func:`.with_source` and :func:`.register_coco_json`.
         ValueError: if a JSON file comes without its images or the other way round, if only
             training data are given, if the two files differ in their categories, or if the user
             asks for another number of classes.
     """
+    run = with_source(run)
     options = run.options
     metadata: dict[str, Metadata] = {}
     for split in SPLITS:

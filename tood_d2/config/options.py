@@ -44,6 +44,8 @@ class Options:
     """
 
     # Data
+    source: str = _option("", "dataset.source DATASETS.SOURCE")
+    """Folder or file of data as a labelling tool exports it, in place of the four below."""
     train_json: str = _option("", "dataset.train_json DATASETS.TRAIN_JSON")
     """COCO JSON of the training data."""
     train_images: str = _option("", "dataset.train_images DATASETS.TRAIN_IMAGES")

@@ -8,7 +8,6 @@
 """
 
 import argparse
-import json
 import logging
 import os
 from collections.abc import Callable
@@ -19,7 +18,7 @@ from tabulate import tabulate
 
 from tood_d2.cli.arguments import add_config_arguments
 from tood_d2.cli.messages import short_errors
-from tood_d2.cli.outputs import check_outputs, whole_file
+from tood_d2.cli.outputs import check_outputs, whole_file, write_json
 from tood_d2.data.coco.annotation_arrays import annotation_arrays
 from tood_d2.data.coco.balance import check_balance, check_classes
 from tood_d2.data.coco.checking import Problem, Report, check_annotations, missing_lists
@@ -35,12 +34,6 @@ from tood_d2.programs.suspects import suspects
 
 COCO_AREAS = (32**2, 96**2)  # up to which objects are small and medium, in square pixels
 MAX_SHOWN = 5  # problems of one kind
-
-
-def write_json(content: dict, path: str | Path) -> None:
-    """Writes a JSON file, which appears only once it is complete."""
-    with whole_file(str(path)) as scratch, open(scratch, "w") as file:
-        json.dump(content, file)
 
 
 def convert(args: argparse.Namespace) -> None:
@@ -77,7 +70,7 @@ def _write_splits(splits: dict[str, dict], args: argparse.Namespace) -> None:
     os.makedirs(args.out, exist_ok=True)
     rows = []
     for name, content in splits.items():
-        write_json(content, files[name])
+        write_json(content, str(files[name]))
         num_images, num_boxes = len(content["images"]), len(content["annotations"])
         num_with_boxes = len({x["image_id"] for x in content["annotations"]})
         rows.append([files[name], num_images, num_images - num_with_boxes, num_boxes])

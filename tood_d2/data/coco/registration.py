@@ -1,9 +1,9 @@
 """Data sets in COCO's JSON form, registered by their files."""
 
 from detectron2.data import DatasetCatalog, Metadata, MetadataCatalog
-from detectron2.utils import comm
 
-from .dataset import load_coco
+from ..sharing import once_per_machine
+from .dataset import CocoDataset, load_coco
 from .image_files import find_image_files
 from .reading import check_image_headers
 
@@ -29,13 +29,13 @@ def register_coco_json(json_file: str, image_root: str, damaged_ok: bool = False
         FileNotFoundError, ValueError: see :func:`.load_coco` and :func:`.check_image_headers`.
     """
     if json_file not in DatasetCatalog:
-        loaded = None
-        if comm.get_local_rank() == 0:
+
+        def load() -> tuple[CocoDataset, list[str]]:
             dataset = load_coco(json_file)
             check_image_headers(dataset.image_items(), json_file, image_root, damaged_ok)
-            loaded = dataset, find_image_files(dataset.file_names, image_root)
-        machine = comm.get_rank() - comm.get_local_rank()
-        dataset, image_files = comm.all_gather(loaded)[machine]
+            return dataset, find_image_files(dataset.file_names, image_root)
+
+        dataset, image_files = once_per_machine(load)
         DatasetCatalog.register(json_file, lambda: dataset.dataset_dicts(image_files))
         MetadataCatalog.get(json_file).set(
             thing_classes=dataset.class_names,
