@@ -214,6 +214,14 @@ class TestBadInput:
         outcome = draw(config, "--other-opts", "train.device=cpu")
         assert outcome.status == 2 and "--other-config-file" in outcome.messages[-1]
 
+    def test_pictures_of_other_programs_stay(self, fails, config, objects, tmp_path):
+        first, *_ = objects
+        path = tmp_path / "out" / f"{first}_0.png"
+        path.parent.mkdir()
+        path.write_text("a picture")
+        fails("is not drawn by tood_d2", config, "--image-ids", first, "--output", "out")
+        assert path.read_text() == "a picture"
+
     def test_file_in_place_of_the_output_folder(self, fails, config, tmp_path):
         (tmp_path / "results").write_text("")
         fails("results", config, "--output", "results")

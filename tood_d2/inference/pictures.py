@@ -50,7 +50,8 @@ class Demo:
         """
         names = predictor.class_names
         if unknown := [x for x in classes if x not in names]:
-            raise ValueError(f"--classes {' '.join(unknown)}: not known, only {', '.join(names)}")
+            message = f"--classes {' '.join(unknown)}: not known, only {', '.join(names)}"
+            raise ValueError(printable(message))
         self.predictor, self.threshold = predictor, threshold
         self.classes = [names.index(x) for x in classes]
         self.results: list[dict] = []

@@ -1,5 +1,6 @@
 """Pictures of objects as one or two detectors see them (Figures 1 and 4 of the paper)."""
 
+import logging
 import os
 from collections.abc import Iterable
 from itertools import islice
@@ -12,10 +13,14 @@ from tqdm import tqdm
 from detectron2.data import DatasetMapper
 from detectron2.data.detection_utils import convert_image_to_rgb
 
+from ..cli.outputs import check_outputs, check_replaceable, save_figure
 from ..config import Run, register_datasets
 from ..inference import check_supported, dense_predictions, load_detector
+from ..text import drawable, printable
 from .alignment_figures import ObjectView, anchor_generator_of, draw_object, view_object
 from .head_maps import draw_internals, head_internals
+
+logger = logging.getLogger(__name__)
 
 
 class Detector(NamedTuple):
@@ -87,19 +92,41 @@ def check_same_objects(first: Detector, second: Detector, image_ids: Iterable[st
 def draw_objects(
     detectors: list[Detector], objects: dict[str, list[int]], output: str, internals: bool
 ) -> None:
-    """Writes a picture of each object and, if asked to, one of each image's internals."""
+    """Writes a picture of each object and, if asked to, one of each image's internals.
+
+    Raises:
+        OSError: if one cannot be written, or another file has its name.
+    """
+    paths = _picture_paths(objects, output, internals)
+    targets = [path for of_image in paths.values() for path in of_image.values()]
+    check_outputs(targets, [])
+    if num_replaced := sum(map(check_replaceable, targets)):
+        logger.warning(f"{output}: {num_replaced} pictures of an earlier run are replaced")
+    names = [printable(x.name).replace("$", r"\$") for x in detectors]  # "$" starts a formula
     for image_id, indices in tqdm(objects.items(), unit="image"):
         inputs, images, views = zip(*(_view(x, image_id, indices) for x in detectors), strict=True)
         for index, *views_of_object in zip(indices, *views, strict=True):
-            cls = detectors[0].class_names[inputs[0]["instances"].gt_classes[index]]
-            names = [detector.name for detector in detectors]
+            cls = inputs[0]["instances"].gt_classes[index]
             rows = list(zip(names, images, views_of_object, strict=True))
-            figure = draw_object(rows, f"{cls} (image {image_id}, object {index})")
-            figure.savefig(os.path.join(output, f"{image_id}_{index}.png"))
+            with drawable(detectors[0].class_names) as labels:
+                figure = draw_object(rows, f"{labels[cls]} (image {image_id}, object {index})")
+            save_figure(figure, paths[image_id][index])
         if internals:
             found = head_internals(detectors[0].model, inputs[0])
             figure = draw_internals(images[0], views[0], found)
-            figure.savefig(os.path.join(output, f"{image_id}_internals.png"))
+            save_figure(figure, paths[image_id]["internals"])
+
+
+def _picture_paths(
+    objects: dict[str, list[int]], output: str, internals: bool
+) -> dict[str, dict[int | str, str]]:
+    """Paths of the pictures by image and index of the object, or "internals"."""
+    paths = {}
+    for image_id, indices in objects.items():
+        stem = os.path.join(output, image_id.replace(os.sep, "_"))
+        kinds = [*indices, "internals"] if internals else indices
+        paths[image_id] = {kind: f"{stem}_{kind}.png" for kind in kinds}
+    return paths
 
 
 def _view(

@@ -57,7 +57,7 @@ def parse_args() -> argparse.Namespace:
     if not 0 <= args.confidence_threshold <= 1:
         parser.error(f"--confidence-threshold {args.confidence_threshold}: scores are from 0 to 1")
     for name, least in (("batch_size", 1), ("slice_size", 32), ("max_megapixels", 1)):
-        if (value := getattr(args, name)) is not None and value < least:
+        if (value := getattr(args, name)) is not None and not least <= value < 1e9:
             parser.error(f"--{name.replace('_', '-')} {value}: should be at least {least}")
     if args.onnx and (args.config_file or args.opts or args.optimize or args.tta):
         parser.error("--onnx goes with none of --config-file, --opts, --optimize, --tta")
