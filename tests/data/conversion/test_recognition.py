@@ -60,11 +60,11 @@ def test_a_folder_of_labelimg_in_either_form(tmp_path):
         ("_annotations.coco.json", ".", "all"),
         ("annotations/instances_train2017.json", "train2017", "train2017"),
         ("annotations/instances_train2017.json", "images/train2017", "train2017"),
-        ("annotations/instances_default.json", "images", "default"),
+        ("annotations/instances_default.json", "images", "all"),
         ("train/labels.json", "train/data", "train"),
         ("train.json", "train", "train"),
         ("annotations/birds_val.json", "images", "val"),
-        ("result.json", "images", "result"),
+        ("result.json", "images", "all"),
     ],
 )
 def test_coco_files_are_found_with_their_images(tmp_path, json_file, images, split):
@@ -95,6 +95,12 @@ def test_missing_images_of_coco_files_are_named(tmp_path):
     (tmp_path / "images").mkdir()
     write(tmp_path / "train.json", coco("a.jpg"))
     with pytest.raises(FileNotFoundError, match=rf"train\.json: a\.jpg: .*{tmp_path}/images"):
+        convert_any(tmp_path)
+    write(tmp_path / "train.json", coco("a" * 5000))
+    with pytest.raises(FileNotFoundError, match=r"train\.json: aaa"):
+        convert_any(tmp_path)
+    (tmp_path / "train.json").write_bytes(coco("a.jpg").replace("a.jpg", "\xff").encode("latin-1"))
+    with pytest.raises(ValueError, match=r"train\.json has a 'file_name' that is no text"):
         convert_any(tmp_path)
     write(tmp_path / "train.json", coco())
     with pytest.raises(ValueError, match=r"train\.json names no image"):

@@ -72,6 +72,12 @@ def test_images_of_another_split_are_not_taken(tmp_path):
     assert counts(tmp_path) == {"train": {"train/a.jpg": 1}, "val": {"val/b.jpg": 0}}
 
 
+def test_equal_names_of_other_splits_are_no_copies(tmp_path):
+    make(tmp_path, "train/a.jpg")
+    save_image(tmp_path / "test" / "a.png")
+    assert counts(tmp_path) == {"test": {"test/a.png": 0}, "train": {"train/a.jpg": 1}}
+
+
 def test_masks_of_voc_are_no_images(tmp_path, log):
     make(tmp_path, "JPEGImages/a.jpg", xml_names=["Annotations/a.xml"])
     save_image(tmp_path / "SegmentationClass" / "a.png")
@@ -104,6 +110,14 @@ def test_images_in_no_list_are_counted(tmp_path, log):
     assert counts(tmp_path) == {"train": {"a.jpg": 1}}
     assert "lists without images, left out: 1" in log.messages[0]
     assert "images in no list, left out: 1" in log.messages[1] and "b.jpg" in log.messages[1]
+
+
+def test_masks_beside_any_folders_are_no_images(tmp_path, log):
+    make(tmp_path, "images/a.jpg", xml_names=["annotations/xmls/a.xml"])
+    write(tmp_path / "annotations" / "xmls" / "a.xml", xml(DOG, filename="a.jpg"))
+    save_image(tmp_path / "annotations" / "trimaps" / "a.png")
+    assert counts(tmp_path) == {"all": {"a.jpg": 1}}
+    assert "in another file, left out: 1" in log.messages[0] and "a.png" in log.messages[0]
 
 
 def test_an_image_may_be_called_like_a_line_of_a_class_s_list(tmp_path):

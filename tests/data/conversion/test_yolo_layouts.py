@@ -88,6 +88,13 @@ def test_what_is_left_out_is_counted(tmp_path, log):
     assert len(log.messages) == 4
 
 
+def test_masks_beside_a_folder_of_images_are_no_images(tmp_path, log):
+    make(tmp_path, "images/a.jpg", "labels/a.txt", classes_txt="dog\n")
+    save_image(tmp_path / "masks" / "a.png")
+    assert counts(tmp_path) == {"all": {"a.jpg": 1}}
+    assert "outside of images, left out: 1" in log.messages[0]
+
+
 def test_labelled_images_that_data_yaml_leaves_out_are_counted(tmp_path, log):
     make(tmp_path, "train/a.jpg", "train/a.txt", data_yaml="train: train\nnames: [dog]")
     make(tmp_path, "test/b.jpg", "test/b.txt")
@@ -143,6 +150,12 @@ class TestDataYaml:
         is_guess = bool(path) or train[0] in "/C"
         assert len(log.messages) == is_guess
         assert not is_guess or "which is not there" in log.messages[0]
+
+    def test_a_path_may_be_too_long(self, tmp_path, log):
+        text = f"train: train\nval: {'x' * 5000}\nnames: [dog]"
+        make(tmp_path, "train/a.jpg", "train/a.txt", data_yaml=text)
+        assert counts(tmp_path) == {"train": {"a.jpg": 1}}
+        assert "'val' is left out" in log.messages[0]
 
     def test_a_split_is_not_taken_for_another(self, tmp_path, log):
         text = "train: images\nval: /content/x/valid/images\nnames: [dog]"

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import mmap
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,7 +23,8 @@ _INSTANCES = "instances_"  # as COCO calls them, beside captions and keypoints o
 def find_coco_files(folder: Path) -> dict[str, Path]:
     """The JSON file of each split in a folder and its sub-folders; none if there are no such files.
 
-    Splits are named as the file is ("train" for ``instances_train.json``) or as its folder.
+    Splits are named as the file is ("train" for ``instances_train.json``), or as its folder, or
+    "all".
 
     Raises:
         ValueError: if two files are of the same split.
@@ -48,7 +50,7 @@ def split_of_file(path: Path, root: Path | None = None) -> str:
         return words[-1]
     if is_split_name(path.parent.name) and path.parent != root:
         return path.parent.name
-    return name or "all"
+    return "all"
 
 
 def find_image_folder(json_file: Path, root: Path) -> Path:
@@ -60,7 +62,10 @@ def find_image_folder(json_file: Path, root: Path) -> Path:
     """
     with _mapped(json_file) as content:
         matches = [x for x, _ in zip(_FILE_NAME.finditer(content), range(_NUM_NAMES), strict=False)]
-        names = [json.loads(match[1]) for match in matches]
+        try:
+            names = [json.loads(match[1]) for match in matches]
+        except ValueError as error:
+            raise ValueError(f"{json_file} has a 'file_name' that is no text: {error}") from error
     if not names:
         raise ValueError(f"{json_file} names no image by 'file_name'")
     split = split_of_file(json_file, root)
@@ -68,7 +73,7 @@ def find_image_folder(json_file: Path, root: Path) -> Path:
     parents = dict.fromkeys((json_file.parent, json_file.parent.parent, root))
     folders = [json_file.parent, *(parent / sub for parent in parents for sub in subs)]
     for folder in folders:
-        if any((folder / name).is_file() for name in names):
+        if any(os.path.isfile(folder / name) for name in names):
             return folder
     places = ", ".join(dict.fromkeys(str(x) for x in folders if x.is_dir()))
     raise FileNotFoundError(f"{json_file}: {names[0]}: no such image, looked in {places}")

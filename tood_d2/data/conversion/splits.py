@@ -1,5 +1,6 @@
 """Which images belong to which split, by folders or lists."""
 
+import os
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePosixPath
@@ -34,6 +35,17 @@ def split_by_folders(splits: dict[Path, str | None], remarks: Remarks) -> dict[s
     }
 
 
+def in_folder(paths: list[Path], root: Path, name: str, remarks: Remarks) -> list[Path]:
+    """Those in a folder of the name, in small or capital letters, if there are any, else all."""
+    inside, outside = [], []
+    for path in paths:
+        folders = [part.lower() for part in path.relative_to(root).parts[:-1]]
+        (inside if name.lower() in folders else outside).append(path)
+    if inside:
+        remarks.add(f"{paths[0].suffix} files outside of {name}, left out", *outside)
+    return inside or outside
+
+
 def path_parts(text: str) -> tuple[str, ...]:
     """Names of the folders and the file of a path as Windows or Unix writes it, without drive."""
     path = PurePosixPath(re.sub(r"^[A-Za-z]:", "", text).replace("\\", "/"))
@@ -53,7 +65,7 @@ def find_place(entry: str, folders: Sequence[Path]) -> Path | None:
     texts = (entry, entry.replace("\\", "/"), entry.replace("\\", "/").removeprefix("../"))
     for text in texts:  # exports of Roboflow are one folder off
         for folder in folders:
-            if (folder / text).exists():
+            if os.path.exists(folder / text):  # also if it is too long for a path
                 return folder / text
     parts = path_parts(entry)
     for i in range(len(parts)):
@@ -61,7 +73,7 @@ def find_place(entry: str, folders: Sequence[Path]) -> Path | None:
         if any(map(is_split_name, dropped)) and not any(map(_is_split_file, tail)):
             break
         for folder in folders:
-            if folder.joinpath(*tail).exists():
+            if os.path.exists(folder.joinpath(*tail)):
                 return folder.joinpath(*tail)
     return None
 

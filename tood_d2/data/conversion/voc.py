@@ -18,7 +18,7 @@ from .labelled_images import (
     to_coco,
 )
 from .remarks import Remarks
-from .splits import ImageIndex, is_split_name, split_by_folders, split_name
+from .splits import ImageIndex, in_folder, is_split_name, split_by_folders, split_name
 from .text import parse_number, read_lines
 from .voc_xml import read_voc_xml
 
@@ -56,12 +56,11 @@ def convert_voc(
             f"{root} has {len(images)} images and {len(xml_files)} XML files: VOC's form has both, "
             "in Annotations and JPEGImages, or side by side"
         )
-    images = _in_folder(images, root, "JPEGImages", remarks)
-    xml_files = _in_folder(xml_files, root, "Annotations", remarks)
+    images = in_folder(images, root, "JPEGImages", remarks)
+    xml_files = in_folder(xml_files, root, "Annotations", remarks)
     pairs = _pair(xml_files, images, root, remarks)
-    stems = {path.with_suffix("") for path in pairs}
-    doubles = {x: None for x in images if x not in pairs and x.with_suffix("") in stems}
-    remarks.add("images beside the labelled one of the same name, left out", *doubles)
+    doubles = _doubles(images, pairs, root)
+    remarks.add("images that are a labelled one's in another file, left out", *sorted(doubles))
     images = [path for path in images if path not in doubles]
     splits = _listed_splits(files, images, root, remarks)
     if not splits:
@@ -84,17 +83,6 @@ def convert_voc(
     return to_coco(splits, images_read, looked_for)
 
 
-def _in_folder(paths: list[Path], root: Path, name: str, remarks: Remarks) -> list[Path]:
-    """Those in a folder of the name, if there are any, else all."""
-    inside, outside = [], []
-    for path in paths:
-        folders = [part.lower() for part in path.relative_to(root).parts[:-1]]
-        (inside if name.lower() in folders else outside).append(path)
-    if inside:
-        remarks.add(f"{paths[0].suffix} files outside of {name}, left out", *outside)
-    return inside or outside
-
-
 def _pair(
     xml_files: list[Path], images: list[Path], root: Path, remarks: Remarks
 ) -> dict[Path, Path]:
@@ -109,6 +97,9 @@ def _pair(
         found = [x for x in candidates if x.parent == xml_file.parent]
         if not found and xml_file.parent not in folders[0]:
             apart = [x for x in candidates if x.parent not in folders[1]]
+            if len(apart) > 1:
+                file_name = read_voc_xml(xml_file).file_name
+                apart = [x for x in apart if x.name == file_name] or apart
             found = _nearest(xml_file.parent.relative_to(root).parts, apart, root)
         if not found:
             alone.append(xml_file)
@@ -123,6 +114,15 @@ def _pair(
         pairs[found[0]] = xml_file
     remarks.add("XML files without image of their name, left out", *alone)
     return pairs
+
+
+def _doubles(images: list[Path], pairs: dict[Path, Path], root: Path) -> set[Path]:
+    """Images without labels that may be masks or copies of labelled ones of the same split."""
+    labelled: dict[tuple, set[str]] = {}
+    for path in pairs:
+        labelled.setdefault((path.stem, split_name(path, root)), set()).add(path.suffix)
+    alone = (path for path in images if path not in pairs)
+    return {x for x in alone if labelled.get((x.stem, split_name(x, root)), set()) - {x.suffix}}
 
 
 def _nearest(parts: Sequence[str], images: list[Path], root: Path) -> list[Path]:
@@ -189,8 +189,8 @@ def _read(
         if one_based:
             if left == 0 or top == 0:
                 remarks.add(
-                    "boxes that begin at pixel 0, though VOC's first is 1: do they need "
-                    "--zero-based?",
+                    "boxes that begin at pixel 0, though VOC's first is 1 (see --zero-based of "
+                    "dataset.py convert voc)",
                     where,
                 )
             left, top = left - 1, top - 1

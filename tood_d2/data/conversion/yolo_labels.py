@@ -106,7 +106,7 @@ class LabelReader:
         if len(numbers) == 5:
             raise ValueError(
                 f"6 columns, of which the last, {texts[-1]}, looks like a score (the confidence of "
-                "a detector's prediction): --drop-scores leaves them out"
+                "a detector's prediction): dataset.py convert yolo --drop-scores leaves scores out"
             )
         if len(numbers) != 4 and (len(numbers) < 6 or len(numbers) % 2):
             raise ValueError(

@@ -12,7 +12,7 @@ import yaml
 
 from ..files import is_hidden, is_image_name, walk_files
 from .remarks import Remarks
-from .splits import find_place, is_split_name, path_parts, split_by_folders, split_name
+from .splits import find_place, in_folder, is_split_name, path_parts, split_by_folders, split_name
 from .text import read_lines, read_text
 
 YAML_SUFFIXES = (".yaml", ".yml")
@@ -121,8 +121,8 @@ def _read_folder(folder: Path, remarks: Remarks) -> YoloSet:
     if lists:
         splits = {x.stem: _listed_images(x, [root], str(x), remarks) for x in lists}
     else:
-        images = {x: split_name(x, root) for x in files if is_image_name(x)}
-        splits = split_by_folders(images, remarks)
+        images = in_folder([x for x in files if is_image_name(x)], root, "images", remarks)
+        splits = split_by_folders({x: split_name(x, root) for x in images}, remarks)
     if not any(splits.values()):
         raise ValueError(f"{folder} has no images")
     return YoloSet(names, splits, 0, lists, _other_images(root, splits))
