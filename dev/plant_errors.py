@@ -9,6 +9,7 @@ import argparse
 import json
 import sys
 from collections import Counter
+from itertools import zip_longest
 from pathlib import Path
 
 import numpy as np
@@ -40,25 +41,23 @@ def plant(content: dict, share: float, seed: int) -> tuple[dict, list[dict]]:
     arrays = annotation_arrays(content)
     usable = np.flatnonzero(arrays.trainable())
     rows = rng.choice(usable, round(share * len(usable)), replace=False)
-    annotations = [dict(x) for x in content["annotations"]]
-    names = {x["id"]: x["name"] for x in content["categories"]}
+    annotations, categories = [*content["annotations"]], content["categories"]
+    kinds = KINDS if len(categories) > 1 else KINDS[:2]
     errors, removed = [], set()
     for number, row in enumerate(rows):
-        annotation, kind = annotations[row], KINDS[number % len(KINDS)]
+        annotation, box, kind = annotations[row], arrays.boxes[row], kinds[number % len(kinds)]
         file_name = content["images"][arrays.image_rows[row]]["file_name"]
-        right = {"bbox": annotation["bbox"], "category": names[annotation["category_id"]]}
-        errors.append(
-            {"kind": kind, "file_name": file_name, "annotation_id": annotation["id"]} | right
-        )
+        category = categories[arrays.category_rows[row]]
+        error = {"kind": kind, "file_name": file_name, "annotation_id": annotation["id"]}
+        errors.append(error | {"bbox": box.tolist(), "category": category["name"]})
         if kind == "overlooked":
             removed.add(row)
         elif kind == "badly placed":
-            box = _move(arrays.boxes[row], arrays.box_image_sizes()[row], rng)
-            annotation |= {"bbox": box.tolist(), "area": float(box[2:].prod())}
+            box = _move(box, arrays.box_image_sizes()[row], rng)
+            annotations[row] = annotation | {"bbox": box.tolist(), "area": float(box[2:].prod())}
         else:
-            others = [x for x in names if x != annotation["category_id"]]
-            annotation["category_id"] = others[rng.integers(len(others))]
-        annotations[row] = annotation
+            others = [x["id"] for x in categories if x["id"] != category["id"]]
+            annotations[row] = annotation | {"category_id": others[rng.integers(len(others))]}
     kept = [x for row, x in enumerate(annotations) if row not in removed]
     return content | {"annotations": kept}, errors
 
@@ -88,7 +87,7 @@ def find(errors: list[dict], suspects: list[dict]) -> list[bool]:
 
 def _shows(suspect: dict, error: dict) -> bool:
     """Whether a suspect is the object that was overlooked."""
-    if suspect["annotation_id"] is not None or suspect["file_name"] != error["file_name"]:
+    if suspect["bbox"] is not None or suspect["file_name"] != error["file_name"]:
         return False
     return mask_util.iou([suspect["pred_bbox"]], [error["bbox"]], [0]).item() >= FOUND_IOU
 
@@ -105,8 +104,8 @@ def run_plant(args: argparse.Namespace) -> None:
 def run_score(args: argparse.Namespace) -> None:
     errors = json.loads((args.folder / "errors.json").read_text())
     num_boxes = len(read_sound_coco(args.folder / "planted.json")["annotations"])
-    suspects = [x for path in args.suspects for x in json.loads(path.read_text())]
-    suspects.sort(key=lambda x: -x["score"])
+    parts = [json.loads(path.read_text()) for path in args.suspects]
+    suspects = [x for rank in zip_longest(*parts) for x in rank if x is not None]
     length = round(args.first * num_boxes)
     first, rows = suspects[:length], []
     found, ever = find(errors, first), find(errors, suspects)

@@ -74,14 +74,16 @@ def _detect(args: argparse.Namespace, content: dict, paths: list[str]) -> tuple[
 
 
 def _check_classes(content: dict, json_file: str, class_names: list[str]) -> None:
-    names = {x["id"]: x["name"] for x in content["categories"]}
-    unknown = {names[x["category_id"]] for x in content["annotations"]} - {*class_names}
+    from tood_d2.data.coco.annotation_arrays import annotation_arrays
+
+    names = [x["name"] for x in content["categories"]]
+    unknown = {names[row] for row in annotation_arrays(content).category_rows} - {*class_names}
     if unknown:
         raise ValueError(
             f"{json_file} has boxes of {', '.join(sorted(unknown))}, which the model does not "
             f"know, only {', '.join(class_names)}: take a model that was trained on these classes"
         )
-    if others := {*class_names} - {*names.values()}:
+    if others := {*class_names} - {*names}:
         logger.warning(f"{json_file} has no class {', '.join(sorted(others))}: not looked for")
 
 
