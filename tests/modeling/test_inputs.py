@@ -58,6 +58,11 @@ class TestStatistics:
         with pytest.raises(ValueError, match=r"pixel_std.*not 1 and 3"):
             tiny_tood(pixel_mean=[128.0])
 
+    def test_whole_numbers_are_as_good(self, tiny_tood):
+        model = tiny_tood(pixel_mean=[128] * 3, pixel_std=[50] * 3)
+        batch = [sample(image=torch.full((3, *SIZE), 129, dtype=torch.uint8))]
+        assert (model.preprocess_image(batch).tensor == 1 / 50).all()
+
     def test_as_many_as_the_backbone_has_channels(self, tiny_tood):
         backbone = build_fpn(build_resnet(depth=18, width=16), out_channels=64)
         with pytest.raises(ValueError, match=r"1 values.*3 channels.*bottom_up\.in_channels"):

@@ -96,9 +96,8 @@ class TOOD(DenseDetector):
                 channels do not fit each other.
         """
         check_stem(backbone, pixel_mean, pixel_std)
-        super().__init__(
-            backbone, head, head_in_features, pixel_mean=pixel_mean, pixel_std=pixel_std
-        )
+        mean, std = (tuple(map(float, x)) for x in (pixel_mean, pixel_std))
+        super().__init__(backbone, head, head_in_features, pixel_mean=mean, pixel_std=std)
         self.num_classes = num_classes
         self.assigner = assigner
         self.initial_assigner = initial_assigner
