@@ -4,8 +4,8 @@
     python dev/mutate_labels.py --num 300
 
 Each conversion should give the same boxes, or other ones with a warning, or be refused by the name
-of a file. Names of classes may be any text. Anything else is a PROBLEM: a traceback, or boxes that are lost or changed silently. The
-exit status is 1 if there is any.
+of a file. Names of classes may be any text. Anything else is a PROBLEM: a traceback, or boxes that
+are lost or changed silently. The exit status is 1 if there is any.
 """
 
 import argparse
@@ -65,6 +65,34 @@ def make_yolo(root: Path) -> None:
     write(root / "data.yaml", f"train: images/train\nval: images/val\nnc: 2\nnames: [{names}]\n")
 
 
+def make_flat_voc(root: Path) -> None:
+    """The same in folders of splits, XML files beside the images."""
+    make_voc(root)
+    for i in range(6):
+        folder = root / ("train" if i < 4 else "test")
+        folder.mkdir(exist_ok=True)
+        (root / "Annotations" / f"{i}.xml").rename(folder / f"{i}.xml")
+        (root / "JPEGImages" / f"{i}.png").rename(folder / f"{i}.png")
+    for name in ("Annotations", "JPEGImages", "ImageSets"):
+        shutil.rmtree(root / name)
+
+
+def make_darknet(root: Path) -> None:
+    """The same with lists, labels beside the images."""
+    make_yolo(root)
+    (root / "data.yaml").unlink()
+    for split, numbers in (("train", range(4)), ("valid", range(4, 6))):
+        for i in numbers:
+            label = root / "labels" / split.removesuffix("id") / f"{i}.txt"
+            label.rename(root / "images" / split.removesuffix("id") / f"{i}.txt")
+        lines = [f"images/{split.removesuffix('id')}/{i}.png\n" for i in numbers]
+        write(root / f"{split}.txt", "".join(lines))
+    shutil.rmtree(root / "labels")
+    write(root / "obj.names", "\n".join(NAMES))
+    text = "classes = 2\ntrain = train.txt\nvalid = valid.txt\nnames = obj.names\n"
+    write(root / "obj.data", text)
+
+
 def write(path: Path, text: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text)
@@ -80,7 +108,7 @@ def any_file(root: Path, choose: random.Random, *suffixes: str) -> Path:
     return choose.choice([x for x in files if not suffixes or x.suffix in suffixes])
 
 
-TEXTS = (".xml", ".txt", ".yaml")
+TEXTS = (".xml", ".txt", ".yaml", ".data", ".names")
 
 
 def delete_file(root: Path, choose: random.Random) -> str:
@@ -104,7 +132,7 @@ def replace_file(root: Path, choose: random.Random) -> str:
 
 
 def truncate_file(root: Path, choose: random.Random) -> str:
-    path = any_file(root, choose, ".xml", ".yaml")
+    path = any_file(root, choose, ".xml", ".yaml", ".data")
     data = path.read_bytes()
     length = choose.randrange(len(data) - 1)
     path.write_bytes(data[:length])
@@ -122,7 +150,7 @@ def replace_value(root: Path, choose: random.Random) -> str:
 
 
 def delete_line(root: Path, choose: random.Random) -> str:
-    path = any_file(root, choose, ".xml", ".yaml")
+    path = any_file(root, choose, ".xml", ".yaml", ".data")
     lines = path.read_text().splitlines(keepends=True)
     line = lines.pop(choose.randrange(len(lines)))
     path.write_text("".join(lines))
@@ -163,9 +191,9 @@ def change_encoding(root: Path, choose: random.Random) -> str:
 
 
 def add_bomb(root: Path, choose: random.Random) -> str:
-    path = any_file(root, choose, ".xml", ".yaml")
+    path = any_file(root, choose, ".xml", ".yaml", ".data")
     header = BOMB if path.suffix == ".xml" else "a: &a [x, x]\nb: &b [*a, *a]\n"
-    if path.suffix == ".yaml":
+    if path.suffix != ".xml":
         header += choose.choice(["c: [*b, *b]\n", "names: *b\n"])
     path.write_text(header + path.read_text())
     return f"entities in {path.name}"
@@ -252,8 +280,8 @@ def main() -> int:
     for form, make, convert in (
         ("voc", make_voc, convert_voc),
         ("yolo", make_yolo, convert_yolo),
-        ("voc, recognised", make_voc, convert_any),
-        ("yolo, recognised", make_yolo, convert_any),
+        ("voc side by side, recognised", make_flat_voc, convert_any),
+        ("darknet, recognised", make_darknet, convert_any),
     ):
         counts = Counter()
         for seed in range(args.seed, args.seed + args.num):

@@ -62,8 +62,9 @@ def find_place(entry: str, folders: Sequence[Path]) -> Path | None:
     Returns:
         None if there is none, or only one that could be of another split.
     """
-    texts = (entry, entry.replace("\\", "/"), entry.replace("\\", "/").removeprefix("../"))
-    for text in texts:  # exports of Roboflow are one folder off
+    unix = entry.replace("\\", "/")
+    # Exports of Roboflow and CVAT are one folder off.
+    for text in dict.fromkeys((entry, unix, unix.removeprefix("../"), unix.removeprefix("data/"))):
         for folder in folders:
             if os.path.exists(folder / text):  # also if it is too long for a path
                 return folder / text

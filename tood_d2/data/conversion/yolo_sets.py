@@ -274,7 +274,7 @@ def _is_text_file(path: Path) -> bool:
 
 
 def _is_guess(entry: str, place: Path) -> bool:
-    parts = path_parts(entry)
+    parts = path_parts(entry.removeprefix("data/"))
     return bool(parts) and Path(os.path.abspath(place)).parts[-len(parts) :] != parts
 
 
