@@ -260,6 +260,35 @@ def test_a_port_that_is_taken_is_named(start):
     assert str(port) in output.splitlines()[-1] and "Traceback" not in output
 
 
+SLOW_EVALUATOR = """
+import time
+from tood_d2 import model_zoo
+from tood_d2.evaluation import IllustratedCOCOEvaluator
+
+
+class SlowEvaluator(IllustratedCOCOEvaluator):
+    def _eval_predictions(self, *args, **kwargs):
+        time.sleep(60)
+
+
+_base = model_zoo.get_config("tood_R_18_FPN_small")
+dataloader, dataset, lr_multiplier = _base.dataloader, _base.dataset, _base.lr_multiplier
+model, optimizer, train = _base.model, _base.optimizer, _base.train
+dataloader.evaluator._target_ = SlowEvaluator
+"""
+
+
+@pytest.mark.slow
+def test_an_evaluation_that_takes_longer_than_the_others_wait(start, tiny_overrides, tmp_path):
+    (tmp_path / "slow.py").write_text(SLOW_EVALUATOR)
+    options = [*tiny_overrides, "train.max_iter=1", "model.test_score_thresh=0.001"]
+    config = ["--timeout", "0.1", "--config-file", tmp_path / "slow.py"]
+    process = start(*TWO, *config, *options, f"train.output_dir={tmp_path}/out")
+    output, _ = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 2, output
+    assert "did not answer within --timeout 0.1 minutes" in output and "Traceback" not in output
+
+
 @pytest.mark.slow
 def test_two_processes_evaluate_like_one(start, tiny_overrides, shapes, tmp_path):
     """On seven images, which two processes cannot share evenly."""
