@@ -80,17 +80,17 @@ def make_flat_voc(root: Path) -> None:
 def make_darknet(root: Path) -> None:
     """The same with lists, labels beside the images."""
     make_yolo(root)
-    (root / "data.yaml").unlink()
-    for split, numbers in (("train", range(4)), ("valid", range(4, 6))):
-        for i in numbers:
-            label = root / "labels" / split.removesuffix("id") / f"{i}.txt"
-            label.rename(root / "images" / split.removesuffix("id") / f"{i}.txt")
-        lines = [f"images/{split.removesuffix('id')}/{i}.png\n" for i in numbers]
-        write(root / f"{split}.txt", "".join(lines))
+    for split, name in (("train", "train"), ("val", "valid")):
+        labels = sorted((root / "labels" / split).iterdir())
+        write(root / f"{name}.txt", "".join(f"images/{split}/{x.stem}.png\n" for x in labels))
+        for label in labels:
+            label.rename(root / "images" / split / label.name)
     shutil.rmtree(root / "labels")
+    (root / "data.yaml").unlink()
     write(root / "obj.names", "\n".join(NAMES))
-    text = "classes = 2\ntrain = train.txt\nvalid = valid.txt\nnames = obj.names\n"
-    write(root / "obj.data", text)
+    write(
+        root / "obj.data", "classes = 2\ntrain = train.txt\nvalid = valid.txt\nnames = obj.names\n"
+    )
 
 
 def write(path: Path, text: str) -> None:
@@ -125,10 +125,15 @@ def rename_file(root: Path, choose: random.Random) -> str:
 
 
 def replace_file(root: Path, choose: random.Random) -> str:
+    """Replaces a file by other bytes or by a folder."""
     path = any_file(root, choose)
-    data = choose.choice([b"\0", b"\xff\xfe\xfa", b"abc", b"1", bytes(range(256))])
-    path.write_bytes(data)
-    return f"make {path.name} {data[:9]!r}"
+    data = choose.choice([b"\0", b"\xff\xfe\xfa", b"abc", b"1", bytes(range(256)), None])
+    if data is None:
+        path.unlink()
+        path.mkdir()
+    else:
+        path.write_bytes(data)
+    return f"make {path.name} {'a folder' if data is None else data[:9]}"
 
 
 def truncate_file(root: Path, choose: random.Random) -> str:
@@ -200,23 +205,15 @@ def add_bomb(root: Path, choose: random.Random) -> str:
 
 
 def swap_corners(root: Path, choose: random.Random) -> str:
-    path = any_file(root, choose, ".xml", ".txt")
-    axis = choose.choice("xy")
+    path, axis = any_file(root, choose, ".xml", ".txt"), choose.choice("xy")
     text = path.read_text().replace(f"{axis}min", "_").replace(f"{axis}max", f"{axis}min")
     path.write_text(text.replace("_", f"{axis}max"))
     return f"swap {axis}min and {axis}max in {path.name}"
 
 
-def replace_by_folder(root: Path, choose: random.Random) -> str:
-    path = any_file(root, choose)
-    path.unlink()
-    path.mkdir()
-    return f"make {path.name} a folder"
-
-
 MUTATIONS = (
     *(delete_file, rename_file, replace_file, truncate_file, delete_line, repeat_line),
-    *(change_columns, change_encoding, add_bomb, swap_corners, replace_by_folder),
+    *(change_columns, change_encoding, add_bomb, swap_corners),
     *(replace_value,) * 6,
 )
 
@@ -243,13 +240,20 @@ def boxes(splits: dict[str, dict]) -> set[tuple]:
     return found
 
 
-def judge(convert: Callable, source: Path, root: Path, expected: set[tuple]) -> tuple[str, str]:
+def recognise(root: Path) -> dict[str, dict]:
+    """Converts whatever a folder has."""
+    return {split: content for split, (content, _) in convert_any(root).splits.items()}
+
+
+def judge(
+    convert: Callable[[Path], dict[str, dict]], root: Path, expected: set[tuple]
+) -> tuple[str, str]:
     """Converts and says how it went, with details."""
     handler = Warnings()
     logger = logging.getLogger("tood_d2")
     logger.addHandler(handler)
     try:
-        found = boxes(convert(source).splits)
+        found = boxes(convert(root))
     except (OSError, ValueError) as error:
         is_named = str(root) in str(error) and not isinstance(error, UnicodeError)
         return "refused by name" if is_named else "PROBLEM", f"{type(error).__name__}: {error}"
@@ -278,20 +282,18 @@ def main() -> int:
     failed = False
     scratch = Path(tempfile.mkdtemp())
     for form, make, convert in (
-        ("voc", make_voc, convert_voc),
-        ("yolo", make_yolo, convert_yolo),
-        ("voc side by side, recognised", make_flat_voc, convert_any),
-        ("darknet, recognised", make_darknet, convert_any),
+        ("voc", make_voc, lambda root: convert_voc(root).splits),
+        ("yolo", make_yolo, lambda root: convert_yolo(root / "data.yaml").splits),
+        ("voc side by side, recognised", make_flat_voc, recognise),
+        ("darknet, recognised", make_darknet, recognise),
     ):
         counts = Counter()
         for seed in range(args.seed, args.seed + args.num):
             root = scratch / f"{seed}"
             make(root)
-            source = root / "data.yaml" if convert is convert_yolo else root
-            run = convert if convert is not convert_any else _contents
-            expected = boxes(run(source).splits)
+            expected = boxes(convert(root))
             mutation = (choose := random.Random(seed)).choice(MUTATIONS)(root, choose)
-            verdict, details = judge(run, source, root, expected)
+            verdict, details = judge(convert, root, expected)
             counts[verdict] += 1
             if args.verbose or verdict == "PROBLEM":
                 print(f"{form} {seed}: {mutation}: {verdict}: {details}")
@@ -300,12 +302,6 @@ def main() -> int:
         failed |= counts["PROBLEM"] > 0
     scratch.rmdir()
     return int(failed)
-
-
-def _contents(source: Path):
-    """What :func:`.convert_any` gives, as the other converters do."""
-    splits = convert_any(source).splits
-    return argparse.Namespace(splits={k: content for k, (content, _) in splits.items()})
 
 
 if __name__ == "__main__":

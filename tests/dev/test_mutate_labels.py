@@ -2,8 +2,6 @@
 
 import pytest
 
-from tood_d2.data.conversion import convert_yolo
-
 
 @pytest.fixture
 def tool(load_script):
@@ -18,12 +16,12 @@ def test_damaged_labels_cause_no_problem(tool, monkeypatch, capsys):
 
 def test_verdicts(tool, tmp_path):
     tool.make_yolo(tmp_path)
-    data_yaml, label = tmp_path / "data.yaml", tmp_path / "labels" / "val" / "5.txt"
-    expected = tool.boxes(convert_yolo(data_yaml).splits)
+    label = tmp_path / "labels" / "val" / "5.txt"
+    expected = tool.boxes(tool.recognise(tmp_path))
     assert len(expected) == 12
 
-    def verdict(convert=convert_yolo):
-        return tool.judge(convert, data_yaml, tmp_path, expected)[0]
+    def verdict(convert=tool.recognise):
+        return tool.judge(convert, tmp_path, expected)[0]
 
     assert verdict() == "same boxes"
     text = label.read_text()
@@ -35,5 +33,5 @@ def test_verdicts(tool, tmp_path):
     assert verdict() == "other boxes with a warning"
     label.write_text("0 0.5")
     assert verdict() == "refused by name"
-    assert verdict(lambda source: 1 / 0) == "PROBLEM"
-    assert verdict(lambda source: int("x")) == "PROBLEM"  # which names no file
+    assert verdict(lambda root: 1 / 0) == "PROBLEM"
+    assert verdict(lambda root: int("x")) == "PROBLEM"  # which names no file
