@@ -17,6 +17,7 @@ import sys
 import tempfile
 from collections import Counter
 from collections.abc import Callable
+from logging.handlers import BufferingHandler
 from pathlib import Path
 
 from PIL import Image
@@ -218,17 +219,6 @@ MUTATIONS = (
 )
 
 
-class Warnings(logging.Handler):
-    """Collects what is logged."""
-
-    def __init__(self):
-        super().__init__(logging.WARNING)
-        self.messages: list[str] = []
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self.messages.append(record.getMessage())
-
-
 def boxes(splits: dict[str, dict]) -> set[tuple]:
     """Split, image, class and box of every object."""
     found = set()
@@ -249,7 +239,8 @@ def judge(
     convert: Callable[[Path], dict[str, dict]], root: Path, expected: set[tuple]
 ) -> tuple[str, str]:
     """Converts and says how it went, with details."""
-    handler = Warnings()
+    handler = BufferingHandler(1_000)
+    handler.setLevel(logging.WARNING)
     logger = logging.getLogger("tood_d2")
     logger.addHandler(handler)
     try:
@@ -261,7 +252,7 @@ def judge(
         return "PROBLEM", f"{type(error).__name__}: {error}"
     finally:
         logger.removeHandler(handler)
-    text = "; ".join(handler.messages)
+    text = "; ".join(record.getMessage() for record in handler.buffer)
     if found == expected:
         return "same boxes", text
     if {(x[:2], x[3:]) for x in found} == {(x[:2], x[3:]) for x in expected}:
