@@ -6,6 +6,7 @@ from pathlib import Path
 
 from PIL import Image
 
+_COMMON = ("JPEG", "PNG")  # tried first, as trying all of them takes a millisecond
 # Pillow opens these files, too, but leaves it to other programs to decode them, or is unable to.
 _NOT_DECODED = {"BUFR", "EPS", "GRIB", "HDF5", "IPTC", "MPEG", "WMF"}
 
@@ -14,7 +15,7 @@ _NOT_DECODED = {"BUFR", "EPS", "GRIB", "HDF5", "IPTC", "MPEG", "WMF"}
 def image_formats() -> tuple[str, ...]:
     """Formats of images that Pillow decodes itself, for ``Image.open(formats=...)``."""
     Image.init()
-    return tuple(sorted({*Image.OPEN} - _NOT_DECODED))
+    return (*_COMMON, *sorted({*Image.OPEN} - _NOT_DECODED - {*_COMMON}))
 
 
 @functools.cache

@@ -3,8 +3,6 @@
 import contextlib
 import os
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 
 from tqdm import tqdm
 
@@ -12,7 +10,7 @@ from ..images import open_image, orientation, oriented_size
 from .checking import Problem, Report
 from .image_files import find_image_files
 
-_NUM_THREADS = 8  # as files may lie on a slow network
+_MANY = 20_000  # images whose headers take seconds
 
 
 def check_images(
@@ -29,13 +27,10 @@ def check_images(
     report = Report(content, json_file)
     images = report.items["images"]
     paths = find_image_files([x["file_name"] for x in images], image_root)
-    look = partial(_find_problems, image_root=image_root, decode=decode)
-    with ThreadPoolExecutor(1 if decode else _NUM_THREADS) as pool:
-        found = pool.map(look, images, paths)
-        disable = None if decode else True  # None: unless on a terminal
-        for row, problems in enumerate(tqdm(found, total=len(images), unit="img", disable=disable)):
-            for problem in problems:
-                report.add("images", row, **problem)
+    disable = None if decode or len(images) > _MANY else True  # None: unless on a terminal
+    for row, item in enumerate(tqdm(images, unit="img", disable=disable)):
+        for problem in _find_problems(item, paths[row], image_root, decode):
+            report.add("images", row, **problem)
     return report.problems
 
 
@@ -58,7 +53,10 @@ def _find_problems(
 def _header_problems(item: dict, path: str, decode: bool) -> Iterator[dict]:
     try:
         with open_image(path) as image:
-            raw_size, size, turned = image.size, oriented_size(image), orientation(image)
+            raw_size, size, turned = image.size, image.size, 1
+            # Pillow looks for a PNG's EXIF data behind its pixels, too, which it decodes for that.
+            if decode or image.format != "PNG" or "exif" in image.info:
+                size, turned = oriented_size(image), orientation(image)
             has_many_bits = image.mode == "F" or image.mode.startswith("I")
             num_pages = getattr(image, "n_frames", 1) if decode else 1
             if decode:
