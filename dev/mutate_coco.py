@@ -96,6 +96,10 @@ def make(folder: Path) -> dict:
     return {"info": {}, "images": images, "annotations": annotations, "categories": categories}
 
 
+def write(path: Path, content: dict) -> None:
+    path.write_text(json.dumps(content))
+
+
 def mutate(content: dict, rng: random.Random) -> tuple[dict, str]:
     """Changes a field of one item, of every second one or of all; says which."""
     content = copy.deepcopy(content)
@@ -181,7 +185,7 @@ def check(json_file: Path, folder: Path) -> list:
 def judge(original: dict, content: dict, what: str, folder: Path, good: tuple) -> str:
     """The verdict on a mutation."""
     json_file = folder / "mutated.json"
-    json_file.write_text(json.dumps(content))
+    write(json_file, content)
     is_unneeded = any(f" {field} " in f" {what} " for field in UNNEEDED) and not (
         what.startswith(("images", "categories")) and " id " in what
     )
@@ -220,7 +224,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         original = make(folder)
-        (folder / "good.json").write_text(json.dumps(original))
+        write(folder / "good.json", original)
         good = use(folder / "good.json", folder, detections(original))
         print(f"AP {good[0]:.2f}, {good[1]} boxes")
         for seed in range(args.seed, args.seed + args.num):

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from detectron2.data import DatasetCatalog, MetadataCatalog
+from detectron2.data.datasets import register_coco_instances
 from tood_d2.config import load_run, register_datasets
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
@@ -59,6 +60,20 @@ def test_missing_data_are_named_before_anything_else(kind, key, monkeypatch):
         register_datasets(run, needed=["test"])
     with pytest.raises(ValueError, match=f"no data set 'mine' is registered.*--trust.*{key}"):
         register_datasets(run.with_datasets(test="mine"), needed=["test"])
+
+
+def test_test_data_by_name_are_read_before_training(shapes, tmp_path):
+    content = json.loads((shapes / "val.json").read_text())
+    content["annotations"][0]["bbox"] = [1, 2, None, 4]
+    (tmp_path / "bad.json").write_text(json.dumps(content))
+    register_coco_instances("bad_by_name", {}, str(tmp_path / "bad.json"), str(shapes / "val"))
+    run = load_run(str(CONFIGS / "tood_R_18_FPN_small.py"), ["dataset.test=bad_by_name"])
+    try:
+        with pytest.raises(ValueError, match=r"bad.json: annotation 1: box \[1, 2, None, 4\]"):
+            register_datasets(run, needed=("test",))
+    finally:
+        DatasetCatalog.pop("bad_by_name")
+        MetadataCatalog.pop("bad_by_name")
 
 
 @pytest.mark.parametrize("kind", KINDS)

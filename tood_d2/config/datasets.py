@@ -4,7 +4,9 @@ import os
 from collections.abc import Collection
 
 from detectron2.data import DatasetCatalog, Metadata, MetadataCatalog
+from detectron2.utils import comm
 
+from ..data.coco.dataset import load_coco
 from ..data.coco.registration import register_coco_json
 from .run import Run
 from .sources import with_source
@@ -87,3 +89,5 @@ def _check_registered(run: Run, split: str) -> None:
                 f"{json_file}: the annotations of {name} are not there. Set DETECTRON2_DATASETS to "
                 f"the folder that holds coco/, or {own}"
             )
+        if json_file and split == "test" and comm.is_main_process():
+            load_coco(json_file)  # which evaluation does, after all of training

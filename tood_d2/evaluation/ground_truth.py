@@ -48,7 +48,8 @@ class GroundTruth(COCO):
 def _annotations(dataset: CocoDataset) -> list[dict]:
     """The area is that of the box where the file has none that is possible."""
     arrays = dataset.arrays
-    areas = np.where(np.isnan(arrays.areas), arrays.boxes[:, 2:].prod(axis=1), arrays.areas)
+    with np.errstate(over="ignore"):
+        areas = np.where(np.isnan(arrays.areas), arrays.boxes[:, 2:].prod(axis=1), arrays.areas)
     columns = (arrays.image_rows + 1, arrays.category_rows + 1, arrays.boxes, areas)
     return [
         {

@@ -83,7 +83,8 @@ def summarize(content: dict) -> str:
     """A table of the boxes by class and size."""
     items = Report(content, "").items
     arrays = annotation_arrays(items)
-    areas = arrays.boxes[:, 2:].prod(axis=1)
+    with np.errstate(over="ignore"):
+        areas = arrays.boxes[:, 2:].prod(axis=1)
     sizes = np.digitize(areas, COCO_AREAS)
     rows = []
     for row, category in enumerate(items["categories"]):
