@@ -241,10 +241,14 @@ def check_outputs(outputs: list[str], args: argparse.Namespace) -> None:
     taken = inputs | {os.path.dirname(path) for path in inputs}
     if taken & set(map(os.path.realpath, (args.output, *outputs))):
         raise ValueError(f"--output {args.output}: images are there, name another folder")
-    for output in filter(os.path.exists, outputs):
+    existing = [output for output in outputs if os.path.exists(output)]
+    for output in existing:
         with open(output, "rb") as file:
             if MARK.encode() not in file.read(1024):
                 raise ValueError(f"{output} exists and is not {MARK}: name another folder")
+    if existing:
+        message = f"{args.output}: {len(existing)} pictures of an earlier run are replaced"
+        print(printable(message), file=sys.stderr)
 
 
 def save(image: Image.Image, path: str) -> None:
@@ -285,7 +289,7 @@ def run(args: argparse.Namespace) -> int:
         try:
             boxes, scores, classes = detect(session, metadata, image)
             shown = scores >= args.confidence_threshold
-            names = [printable(metadata["class_names"][i]) for i in classes[shown]]
+            names = [printable(metadata["class_names"][i]) or str(i) for i in classes[shown]]
         except Exception as error:
             raise ValueError(f"{args.model} fails on {path}: {error}") from error
         labels = map(label_of, names, classes[shown].tolist())
