@@ -105,13 +105,13 @@ def own_logging():
     for logger in loggers:
         logger.handlers, logger.propagate = [], True
         logger.setLevel(logging.WARNING if logger is logging.root else logging.NOTSET)
-    excepthook = threading.excepthook
+    excepthook, unraisablehook = threading.excepthook, sys.unraisablehook
     try:
         with mock.patch("logging.raiseExceptions", True):
             yield
     finally:
         logging.captureWarnings(False)
-        threading.excepthook = excepthook
+        threading.excepthook, sys.unraisablehook = excepthook, unraisablehook
         setup_logger.cache_clear()
         for logger, handlers, level, propagate in states:
             logger.handlers, logger.propagate = handlers, propagate

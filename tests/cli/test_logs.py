@@ -127,3 +127,13 @@ def test_without_a_folder_there_is_no_file(capsys):
     logging.getLogger("tood_d2").warning("hello")
     assert "".join(capsys.readouterr()) == ""
     assert log_file() is None
+
+
+def test_errors_while_cleaning_up_go_to_the_file(capsys, tmp_path):
+    class Unclean:
+        def __del__(self):
+            raise OSError("full")
+
+    log = set_up(tmp_path)
+    Unclean()
+    assert written(capsys, log, "full") == (False, True)

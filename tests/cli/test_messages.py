@@ -128,3 +128,11 @@ def test_an_error_with_a_cause_hides_it(capsys):
         except OSError as error:
             raise RuntimeError("oh") from error
     assert capsys.readouterr().err.startswith("program: RuntimeError: oh")
+
+
+def test_an_error_without_a_file_comes_with_the_output_folder(capsys, tmp_path):
+    with pytest.raises(SystemExit), own_logging(), short_errors("program"):
+        setup_logging(str(tmp_path))
+        raise OSError(28, "No space left")
+    message = f"program: [Errno 28] No space left (output folder {tmp_path})\n"
+    assert capsys.readouterr().err == message

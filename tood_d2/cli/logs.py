@@ -69,6 +69,7 @@ def setup_logging(output_dir: str = "", rank: int = 0) -> None:
                 handler.formatter.formatException = lambda _: ""  # comes before the file's
     logging.root.setLevel(logging.WARNING)
     threading.excepthook = _log_error_of_thread
+    sys.unraisablehook = _log_unraisable
     if handler := _file_handler():
         atexit.register(_close, handler.stream)
         _early_warnings.setTarget(handler)
@@ -102,6 +103,12 @@ def _log_error_of_thread(args: threading.ExceptHookArgs) -> None:
     if args.exc_type is not SystemExit:
         text = f"A thread failed: {args.exc_type.__name__}: {args.exc_value}"
         logging.getLogger("tood_d2").error(text, exc_info=args.exc_value)
+
+
+def _log_unraisable(args) -> None:
+    """Of what cleans up, say after a failure that is told already."""
+    text = f"{args.err_msg or 'Exception ignored in'}: {args.exc_value!r}"
+    logging.getLogger("tood_d2").debug(text, extra={"file_only": True})
 
 
 def _close(stream) -> None:

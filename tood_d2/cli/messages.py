@@ -8,8 +8,10 @@ from argparse import Namespace
 from collections.abc import Callable, Iterator
 from traceback import extract_tb
 
+from .encoding import use_utf8
 from .logs import log_file, setup_logging
 from .requirements import MissingRequirement, check_requirements
+from .shared_memory import end_workers_without_memory, lack_of_memory
 
 # Of what was given to the program; others may be faults of the program itself.
 _EXPECTED = (OSError, ValueError, FloatingPointError, MissingRequirement)
@@ -19,13 +21,14 @@ _EXPECTED = (OSError, ValueError, FloatingPointError, MissingRequirement)
 def short_errors(program: str, traceback: bool | None = None) -> Iterator[None]:
     """Ends the program with status 2 and one message; the traceback goes to the run's log.txt.
 
-    Ctrl-C ends it with status 130.
+    Ctrl-C ends it with status 130. Text files are in UTF-8 inside, see :func:`use_utf8`.
 
     Args:
         program: its name.
         traceback: value of the option ``--traceback``, which leaves errors as they are; None if
             the program does not have it.
     """
+    use_utf8()
     try:
         yield
     except KeyboardInterrupt:
@@ -43,7 +46,10 @@ def short_errors(program: str, traceback: bool | None = None) -> Iterator[None]:
         place = "in C code"  # which leaves no frames
         for frame in extract_tb(error.__traceback__)[-1:]:
             place = f"{os.path.basename(frame.filename)}, line {frame.lineno}"
-        print(f"{program}: {describe(error, place + hint)}", file=sys.stderr)
+        text = describe(error, place + hint)
+        if log and isinstance(error, OSError) and error.errno and not error.filename:
+            text += f" (output folder {os.path.dirname(log)})"
+        print(f"{program}: {text}", file=sys.stderr)
         raise SystemExit(2) from None
 
 
@@ -56,6 +62,7 @@ def run_program(run: Callable[[Namespace], int | None], args: Namespace) -> int:
     with short_errors(os.path.basename(sys.argv[0])):
         check_requirements()
         setup_logging()
+        end_workers_without_memory()
         return run(args) or 0
 
 
@@ -64,13 +71,15 @@ def describe(error: BaseException, hint: str = "") -> str:
     text = str(error)
     if "\nOriginal Traceback " in text:  # of a loader's worker
         text = text.strip().splitlines()[-1].partition(": ")[2]
-    text = " ".join(text.split()) or "no message"
+    text = lack_of_memory(error) or " ".join(text.split()) or "no message"
     if _is_expected(error):
         return text
     return f"{type(error).__name__}: {text}" + (f" ({hint})" if hint else "")
 
 
 def _is_expected(error: BaseException) -> bool:
+    if isinstance(error, RuntimeError):
+        return bool(lack_of_memory(error))
     return isinstance(error, _EXPECTED) and not isinstance(error, UnicodeError)
 
 

@@ -17,6 +17,7 @@ from typing import NamedTuple
 from .logs import capture_warnings, setup_logging
 from .messages import short_errors
 from .requirements import check_requirements
+from .shared_memory import end_workers_without_memory
 
 # Here for started processes, which import Detectron2 before they call anything.
 capture_warnings()
@@ -89,6 +90,7 @@ def launch(main: Callable[[Namespace], object], args: Namespace) -> None:
     with short_errors(os.path.basename(sys.argv[0]), args.traceback):
         check_requirements()
         setup_logging()
+        end_workers_without_memory()
         process = started_process(os.environ) if args.num_machines == 1 else None
         num_processes = process.local_world_size if process else args.num_gpus
         _check(args, num_processes)
@@ -167,6 +169,7 @@ def _run(main: Callable[[Namespace], object], args: Namespace) -> None:
     if parent and not parent.is_alive():  # PyTorch tells only processes that it has started fully
         raise SystemExit(1)
     setup_logging(rank=comm.get_rank())
+    end_workers_without_memory()
     if not torch.cuda.is_available() and "OMP_NUM_THREADS" not in os.environ:
         # Otherwise each of them would take all cores.
         torch.set_num_threads(max(1, (os.cpu_count() or 1) // comm.get_local_size()))
@@ -180,6 +183,7 @@ def _run(main: Callable[[Namespace], object], args: Namespace) -> None:
             if not isinstance(error, dist.DistError) and "gloo" not in str(error):
                 raise
             raise ConnectionError(
-                "lost the other processes: one of them failed, see its message, or does not "
-                f"answer ({str(error).splitlines()[0]})"
+                "lost the other processes: one of them failed, see its message, or did not answer "
+                f"within --timeout {args.timeout:g} minutes, which evaluation should take less "
+                f"than ({str(error).splitlines()[0]})"
             ) from error
