@@ -75,11 +75,19 @@ def test_what_a_killed_process_leaves_is_removed(tmp_path):
     assert os.listdir(tmp_path) == ["model_0000009.pth"]
 
 
-def test_only_files_of_a_run_are_removed(tmp_path):
-    unfinished = ["last_checkpoint.7.tmp", "model_best.pth.12.tmp", "nonfinite_3_rank0.pth.1.tmp"]
-    others = ["my_notes.2024.tmp", "model_best.pth.tmp", "model_best.pth.old.tmp", "a.pth.7.tmp"]
-    for name in unfinished + others:
+def test_only_unfinished_files_are_removed(tmp_path):
+    others = ["my_notes.2024.tmp", "model_best.pth.12.tmp", ".tood_d2-notes.tmp", "last.1.tmp"]
+    for name in [f".tood_d2-{'0f' * 16}.tmp", *others]:
         (tmp_path / name).touch()
     remove_unfinished(str(tmp_path))
     assert sorted(os.listdir(tmp_path)) == sorted(others)
     remove_unfinished(str(tmp_path / "nowhere"))
+
+
+@pytest.mark.parametrize("make", [os.mkdir, os.mkfifo])
+def test_what_is_no_file_is_not_replaced(path, make):
+    path.unlink()
+    make(path)
+    with pytest.raises(FileExistsError, match="no file"), atomic_write(str(path)) as file:
+        file.write(b"new")
+    assert not path.is_file() and len(os.listdir(path.parent)) == 1

@@ -1,5 +1,6 @@
 """Every kind of file that Detectron2 loads means the same to the safe checkpointer."""
 
+import os
 import pickle
 
 import numpy as np
@@ -9,7 +10,7 @@ from torch import nn
 
 from detectron2.checkpoint import DetectionCheckpointer
 from detectron2.modeling.backbone import BasicStem
-from tood_d2.checkpoint import SafeCheckpointer
+from tood_d2.checkpoint import SafeCheckpointer, fetch_weights, read_checkpoint
 
 
 class Net(nn.Module):
@@ -95,3 +96,21 @@ def test_other_content_is_named(tmp_path, name, content, message):
     write(content, tmp_path / name)
     with pytest.raises(ValueError, match=rf"{name}: {message}"):
         SafeCheckpointer(Net()).load(str(tmp_path / name))
+
+
+@pytest.mark.parametrize("name", ["a?b=1.pth", "Run:1.pth", "épreuves #2;x.pth", "a%20b.pth"])
+def test_files_whose_names_look_like_addresses(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # where "Run:1.pth" begins with what could be a scheme
+    torch.save(weights(), name)
+    net = Net()
+    fetch_weights(name, "KEY")
+    SafeCheckpointer(net).load(name)
+    assert torch.equal(net.fc.weight, weights()["fc.weight"])
+
+
+def test_a_named_pipe_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe.pth")
+    with pytest.raises(FileNotFoundError, match="pipe.pth"):
+        fetch_weights(str(tmp_path / "pipe.pth"), "KEY")
+    with pytest.raises(FileNotFoundError, match="pipe.pth"):
+        read_checkpoint(tmp_path / "pipe.pth")

@@ -6,7 +6,14 @@ import pytest
 import torch
 
 from detectron2.utils import comm
-from tood_d2.checkpoint.recovery import load_last_checkpoint, periodic_checkpoints
+from tood_d2.checkpoint import SafeCheckpointer, load_weights
+from tood_d2.checkpoint.recovery import (
+    LastCheckpoint,
+    check_classes,
+    load_last_checkpoint,
+    periodic_checkpoints,
+)
+from tood_d2.checkpoint.training_checkpointer import TrainingCheckpointer
 
 
 @pytest.fixture
@@ -21,7 +28,8 @@ def folder(tmp_path):
 
 def save(path, iteration):
     weights = {"weight": torch.full((1000,), iteration)}
-    torch.save({"model": weights, "trainer": {"iteration": iteration}}, path)
+    state = {"iteration": iteration, "_trainer": {"optimizer": {}}}
+    torch.save({"model": weights, "trainer": state}, path)
 
 
 def found(folder):
@@ -63,6 +71,15 @@ def another_project(path):
     torch.save({"state_dict": {"weight": torch.ones(1)}, "optimizer": {}}, path)
 
 
+def state_of_something_else(path):
+    torch.save({"model": {"weight": torch.ones(1)}, "trainer": {"iteration": 14}}, path)
+
+
+def no_weights(path):
+    save(path, 14)
+    torch.save(torch.load(path) | {"model": {}}, path)
+
+
 def folder_of_that_name(path):
     path.unlink()
     path.mkdir()
@@ -81,8 +98,10 @@ def archive(path):
         (archive, "no checkpoint"),
         (weights_alone, "lacks the state of training"),
         (another_project, "lacks the state of training"),
-        (folder_of_that_name, "Is a directory"),
-        (lambda path: path.unlink(), "No such file"),
+        (state_of_something_else, "lacks the state of training"),
+        (no_weights, "lacks the state of training"),
+        (folder_of_that_name, "no such file"),
+        (lambda path: path.unlink(), "no such file"),
     ],
 )
 def test_an_unusable_one_gives_way_to_the_one_before(folder, spoil, reason, log):
@@ -117,6 +136,33 @@ def test_the_final_checkpoint_is_the_last(folder):
 def test_a_name_does_not_lead_out_of_the_folder(folder):
     (folder / "last_checkpoint").write_text("../../other/model_0000014.pth")
     assert load_last_checkpoint(str(folder)).path == f"{folder}/model_0000014.pth"
+
+
+@pytest.mark.parametrize("written", ["/there/out/model_0000009.pth\n", r"C:\out\model_0000009.pth"])
+def test_the_name_may_come_with_the_folder_of_another_machine(folder, written):
+    (folder / "last_checkpoint").write_text(written)
+    path = str(folder / "model_0000009.pth")
+    assert load_last_checkpoint(str(folder)).path == path
+    assert SafeCheckpointer(torch.nn.Linear(1, 1), str(folder)).get_checkpoint_file() == path
+
+
+def test_a_name_that_is_empty_leads_to_no_file(tmp_path):
+    (tmp_path / "last_checkpoint").touch()
+    assert load_last_checkpoint(str(tmp_path)) is None
+    net = torch.nn.Linear(1, 1)
+    assert SafeCheckpointer(net, str(tmp_path)).get_checkpoint_file() == ""
+    with pytest.raises(ValueError, match="no trained weights: give their file as KEY"):
+        load_weights(net, "", "KEY", resume_dir=str(tmp_path))
+    TrainingCheckpointer(net, str(tmp_path), []).resume_or_load("", resume=True)  # starts anew
+
+
+def test_other_classes_are_named(tmp_path):
+    last = LastCheckpoint("model_final.pth", {"class_names": ["cat", "dog"]})
+    check_classes(last, ["cat", "dog"])
+    check_classes(last, [])
+    message = r"model_final.pth has the classes cat, dog, but this run has dog, cat"
+    with pytest.raises(ValueError, match=message):
+        check_classes(last, ["dog", "cat"])
 
 
 def test_if_all_are_unusable_the_message_says_what_to_do(folder):

@@ -133,7 +133,7 @@ class State:
     """Part of a checkpoint beside the model."""
 
     def state_dict(self):
-        return {"iteration": 3}
+        return {"iteration": 3, "optimizer": {}}
 
     def load_state_dict(self, state):
         self.state = state
@@ -148,7 +148,7 @@ def test_a_checkpoint_is_resumed_without_being_read_again(tmp_path):
     checkpointer.last = last = load_last_checkpoint(str(tmp_path))
     (tmp_path / "model_0000003.pth").write_bytes(b"not read")
     assert checkpointer.resume_or_load("", resume=True)["seed"] == 5
-    assert state.state == {"iteration": 3} and (net.body.weight == SAVED).all()
+    assert state.state["iteration"] == 3 and (net.body.weight == SAVED).all()
     assert checkpointer.last is None and "model" not in last.content  # takes no memory any more
 
 
@@ -160,3 +160,21 @@ def test_without_a_checkpoint_to_resume_training_starts_from_weights(tmp_path):
     checkpointer = TrainingCheckpointer(net, str(tmp_path / "run"), [], trainer=state)
     checkpointer.resume_or_load(str(tmp_path / "weights.pth"), resume=True)
     assert (net.body.weight == SAVED).all() and not hasattr(state, "state")
+
+
+def test_another_model_is_not_resumed(tmp_path):
+    TrainingCheckpointer(Net(2), str(tmp_path), [], trainer=State()).save("model_0000003")
+    state = State()
+    checkpointer = TrainingCheckpointer(Net(2, width=3), str(tmp_path), [], trainer=state)
+    message = r"model_0000003.pth is of another model \(of another shape: body.weight.*--resume"
+    with pytest.raises(ValueError, match=message):
+        checkpointer.resume_or_load("", resume=True)
+    assert not hasattr(state, "state")
+    checkpointer.resume_or_load(str(tmp_path / "model_0000003.pth"), resume=False)  # fine-tuning
+
+
+def test_other_classes_are_not_resumed(tmp_path):
+    TrainingCheckpointer(Net(2), str(tmp_path), ["a", "b"], trainer=State()).save("model_0000003")
+    checkpointer = TrainingCheckpointer(Net(2), str(tmp_path), ["b", "a"], trainer=State())
+    with pytest.raises(ValueError, match="has the classes a, b, but this run has b, a"):
+        checkpointer.resume_or_load("", resume=True)

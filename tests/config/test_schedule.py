@@ -225,3 +225,10 @@ def test_wrong_values_are_named(kind, settings, name):
 def test_detectrons_own_scaling_is_refused():
     with pytest.raises(ValueError, match="SOLVER.REFERENCE_WORLD_SIZE.*SOLVER.SCALE_SCHEDULE"):
         fit(load("yaml", ["SOLVER.REFERENCE_WORLD_SIZE", 8]))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_length_of_zero_is_no_training(kind):
+    key = KEYS["max_iter"][KINDS.index(kind)]
+    with pytest.raises(ValueError, match=f"{key} should be at least 1, not 0; --eval-only"):
+        fit_schedule(load(kind, max_iter=0))

@@ -1,15 +1,18 @@
 """What a subclass of the trainer overrides is obeyed, with configs of both kinds."""
 
 import multiprocessing
+import re
 from pathlib import Path
 
 import pytest
 import torch
+from fvcore.common.param_scheduler import MultiStepParamScheduler
 from torch import nn
 
 from detectron2.engine import HookBase
 from detectron2.engine import hooks as d2_hooks
 from detectron2.evaluation import DatasetEvaluator
+from detectron2.solver import LRMultiplier
 from detectron2.utils.events import EventWriter
 from tood_d2.config import as_run, load_run, register_datasets
 from tood_d2.engine import Trainer
@@ -173,6 +176,61 @@ def test_states_of_earlier_versions_are_loaded(build_cfg):
     resumed = Small(build_cfg())
     resumed.load_state_dict(state)
     assert resumed.iter == 3 and resumed.optimizer.param_groups[0]["lr"] == 0.125
+
+
+@pytest.mark.parametrize("max_iter, rate", [(8, 0.05), (20, 0.5)])
+def test_a_resumed_run_follows_its_own_schedule(build_cfg, max_iter, rate):
+    """The rate falls to a tenth when half of the iterations are done, so in the first run at 2."""
+
+    class Own(Small):
+        @classmethod
+        def build_lr_scheduler(cls, cfg, optimizer):
+            steps = MultiStepParamScheduler([1, 0.1], milestones=[1], num_updates=2)
+            return LRMultiplier(optimizer, steps, as_run(cfg).options.max_iter)
+
+    first = Own(build_cfg(max_iter=4, lr=0.5))
+    first.train()
+    assert first.optimizer.param_groups[0]["lr"] == pytest.approx(0.05)
+    resumed = Own(build_cfg(max_iter=max_iter, lr=0.5))
+    resumed.resume_or_load(resume=True)
+    assert resumed.start_iter == 4
+    assert resumed.optimizer.param_groups[0]["lr"] == pytest.approx(rate)
+
+
+def test_a_run_that_is_longer_than_wanted_is_complete(build_cfg, log):
+    Small(build_cfg(max_iter=3)).train()
+    shorter = Small(build_cfg(max_iter=2))
+    shorter.resume_or_load(resume=True)
+    message = r"The 3 iterations of the checkpoint.* (train.max_iter|SOLVER.MAX_ITER).* is 2"
+    assert any(re.match(message, x) for x in log.messages)
+    weight = shorter.model.weight.item()
+    shorter.train()
+    assert shorter.model.weight == weight
+
+
+def test_another_optimizer_is_not_resumed(build_cfg):
+    class Own(Small):
+        @classmethod
+        def build_optimizer(cls, cfg, model):
+            return torch.optim.AdamW(model.parameters(), lr=0.25)
+
+    Small(build_cfg()).train()
+    with pytest.raises(ValueError, match="another optimizer.*betas"):
+        Own(build_cfg()).resume_or_load(resume=True)
+
+
+def test_the_first_error_is_told_where_others_follow(build_cfg):
+    class Failing(HookBase):
+        def after_step(self):
+            raise KeyError("first")
+
+        def after_train(self):
+            1 / 0  # noqa: B018
+
+    trainer = Small(build_cfg())
+    trainer.register_hooks([Failing()])
+    with pytest.raises(KeyError, match="first"):
+        trainer.train()
 
 
 def types_of(trainer):

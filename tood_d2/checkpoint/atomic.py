@@ -1,12 +1,14 @@
 """Files that are written whole or not at all."""
 
 import contextlib
+import errno
 import os
 import re
+import uuid
 from collections.abc import Iterator
 from typing import IO
 
-_UNFINISHED = re.compile(r"(last_checkpoint|(model|nonfinite)_\w+\.pth)\.\d+\.tmp")
+_UNFINISHED = re.compile(r"\.tood_d2-[0-9a-f]{32}\.tmp")
 
 
 @contextlib.contextmanager
@@ -19,7 +21,9 @@ def atomic_write(path: str, mode: str = "wb") -> Iterator[IO]:
     Raises:
         OSError: if the file cannot be written, say because the disk is full.
     """
-    temporary = f"{path}.{os.getpid()}.tmp"
+    if os.path.exists(path) and not os.path.isfile(path):  # a device would be replaced
+        raise FileExistsError(errno.EEXIST, "is there already, and no file", path)
+    temporary = os.path.join(os.path.dirname(path), f".tood_d2-{uuid.uuid4().hex}.tmp")
     try:
         with open(temporary, mode) as file:
             yield file

@@ -8,6 +8,7 @@ from fvcore.common.checkpoint import Checkpointer
 from detectron2.checkpoint import DetectionCheckpointer
 
 from .file import check_state_dict, read_checkpoint
+from .recovery import tagged_name
 
 
 class SafeCheckpointer(DetectionCheckpointer):
@@ -29,6 +30,10 @@ class SafeCheckpointer(DetectionCheckpointer):
         finally:
             self._parsed_url_during_load = None
 
+    def get_checkpoint_file(self) -> str:
+        name = tagged_name(self.save_dir)
+        return os.path.join(self.save_dir, name) if name else ""
+
     def _load_file(self, filename: str) -> dict:
         try:
             if filename.endswith((".pkl", ".pyth")):
@@ -46,6 +51,17 @@ class SafeCheckpointer(DetectionCheckpointer):
     def _load_model(self, checkpoint: dict):
         self.incompatible = super()._load_model(checkpoint)
         return self.incompatible
+
+    def misfit(self) -> str:
+        """What did not fit when weights were last loaded, "" if every parameter was there."""
+        misshapen = [name for name, *_ in self.incompatible.incorrect_shapes]
+        missing = [name for name in self.incompatible.missing_keys if name not in misshapen]
+        faults = []
+        for fault, names in (("missing", missing), ("of another shape", misshapen)):
+            if names:
+                rest = f" and {len(names) - 5} more" if len(names) > 5 else ""
+                faults.append(f"{fault}: {', '.join(names[:5])}{rest}")
+        return ", ".join(faults)
 
 
 def _adapt(content: dict, is_pycls: bool) -> dict:

@@ -1,5 +1,6 @@
 """Files of weights."""
 
+import errno
 import os
 from collections.abc import Mapping, Sequence
 
@@ -26,7 +27,7 @@ def read_checkpoint(path: str | os.PathLike) -> dict:
         ValueError: if it is none of these, damaged, or holds other objects.
     """
     if not os.path.isfile(path):  # opening a named pipe would wait for ever
-        raise FileNotFoundError(f"{path}: no such file")
+        raise FileNotFoundError(errno.ENOENT, "no such file", str(path))
     extension = os.path.splitext(path)[1]
     if extension == ".safetensors":
         try:

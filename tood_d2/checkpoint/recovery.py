@@ -4,6 +4,7 @@ import contextlib
 import logging
 import os
 import re
+from pathlib import PureWindowsPath
 from typing import NamedTuple
 
 from detectron2.utils import comm
@@ -14,6 +15,10 @@ from .file import check_state_dict, read_checkpoint
 
 logger = logging.getLogger(__name__)
 
+NOT_RESUMED = (
+    "it can't be resumed. To train on from its weights, give another output folder, and the file "
+    "as train.init_checkpoint or MODEL.WEIGHTS (YAML), without --resume"
+)
 _PERIODIC = re.compile(r"model_(\d{7,})\.pth")
 
 
@@ -32,6 +37,17 @@ def periodic_checkpoints(folder: str, before: int | None = None) -> list[str]:
     names = PathManager.ls(folder) if PathManager.isdir(folder) else []
     found = sorted((int(m[1]), name) for name in names if (m := _PERIODIC.fullmatch(name)))
     return [os.path.join(folder, name) for i, name in found if before is None or i < before]
+
+
+def tagged_name(folder: str) -> str:
+    """Name of the file that ``last_checkpoint`` names, "" if it names none.
+
+    Its folder may have been another one, on another machine.
+    """
+    tag = os.path.join(folder, "last_checkpoint")
+    with contextlib.suppress(OSError, UnicodeDecodeError), PathManager.open(tag) as file:
+        return PureWindowsPath(file.read().strip()).name  # knows / as well
+    return ""
 
 
 def load_last_checkpoint(folder: str) -> LastCheckpoint | None:
@@ -60,11 +76,22 @@ def load_last_checkpoint(folder: str) -> LastCheckpoint | None:
     return last or LastCheckpoint(path, read_checkpoint(path))
 
 
+def check_classes(last: LastCheckpoint, class_names: list[str]) -> None:
+    """Compares the classes of a checkpoint to resume from with those of the run, if both are known.
+
+    Raises:
+        ValueError: if they are others, or in another order.
+    """
+    saved = last.content.get("class_names")
+    if saved and class_names and saved != class_names:
+        raise ValueError(
+            f"{last.path} has the classes {', '.join(saved)}, but this run has "
+            f"{', '.join(class_names)}: {NOT_RESUMED}"
+        )
+
+
 def _find(folder: str) -> LastCheckpoint | None:
-    tagged = ""
-    tag = os.path.join(folder, "last_checkpoint")
-    with contextlib.suppress(OSError, UnicodeDecodeError), PathManager.open(tag) as file:
-        tagged = os.path.basename(file.read().strip())
+    tagged = tagged_name(folder)
     if match := _PERIODIC.fullmatch(tagged):
         # Later ones would be left from another run in this folder.
         others = periodic_checkpoints(folder, before=int(match[1]))
@@ -77,7 +104,7 @@ def _find(folder: str) -> LastCheckpoint | None:
     for path in dict.fromkeys(candidates):
         try:
             content = read_checkpoint(path)
-            if "model" not in content or not isinstance(content.get("trainer"), dict):
+            if not content.get("model") or not _is_state_of_training(content.get("trainer")):
                 raise ValueError("lacks the state of training")
             check_state_dict(content["model"])
         except (OSError, ValueError) as error:
@@ -86,7 +113,7 @@ def _find(folder: str) -> LastCheckpoint | None:
         if faults:
             logger.warning(f"Not resumed from {'; '.join(faults)}. Taking {path} instead.")
         if os.path.basename(path) != tagged:
-            with atomic_write(tag, "w") as file:
+            with atomic_write(os.path.join(folder, "last_checkpoint"), "w") as file:
                 file.write(os.path.basename(path))
         return LastCheckpoint(path, content)
     if faults:
@@ -96,3 +123,11 @@ def _find(folder: str) -> LastCheckpoint | None:
             "or MODEL.WEIGHTS (YAML), without --resume"
         )
     return None
+
+
+def _is_state_of_training(state: object) -> bool:
+    """Whether this is what a trainer saves; other projects may call something else so."""
+    if not isinstance(state, dict) or not isinstance(state.get("iteration"), int):
+        return False
+    step = state.get("_trainer", state)  # earlier versions had its values among the others
+    return isinstance(step, dict) and isinstance(step.get("optimizer"), dict)

@@ -55,22 +55,14 @@ def load_weights(model: nn.Module, path: str, key: str, resume_dir: str = "") ->
     """
     checkpointer = SafeCheckpointer(model, resume_dir)
     if resume_dir and checkpointer.has_checkpoint():
-        path = checkpointer.get_checkpoint_file()
+        path = checkpointer.get_checkpoint_file() or path
     if not path:
         raise ValueError(f"no trained weights: give their file as {key}")
     fetch_weights(path, key)
     checkpointer.load(path)
-    incompatible = checkpointer.incompatible
-    misshapen = [name for name, *_ in incompatible.incorrect_shapes]
-    missing = [name for name in incompatible.missing_keys if name not in misshapen]
-    faults = []
-    for fault, names in (("missing", missing), ("of another shape", misshapen)):
-        if names:
-            rest = f" and {len(names) - 5} more" if len(names) > 5 else ""
-            faults.append(f"{fault}: {', '.join(names[:5])}{rest}")
-    if faults:
+    if misfit := checkpointer.misfit():
         raise ValueError(
-            f"{path} ({key}) does not fit the model: {', '.join(faults)}. Weights of the official "
+            f"{path} ({key}) does not fit the model: {misfit}. Weights of the official "
             "code or of MMDetection have to be converted by tools/convert_checkpoint.py"
         )
     return model.eval()

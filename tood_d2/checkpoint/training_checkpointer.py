@@ -8,7 +8,7 @@ from detectron2.utils.file_io import PathManager
 
 from .atomic import atomic_write
 from .checkpointer import SafeCheckpointer
-from .recovery import LastCheckpoint, load_last_checkpoint
+from .recovery import NOT_RESUMED, LastCheckpoint, check_classes, load_last_checkpoint
 
 logger = logging.getLogger(__name__)
 
@@ -57,11 +57,17 @@ class TrainingCheckpointer(SafeCheckpointer):
         super().save(name, class_names=self.class_names, seed=self.seed, **kwargs)
 
     def resume_or_load(self, path: str, *, resume: bool = True) -> dict:
-        """See ``Checkpointer`` and :func:`load_last_checkpoint`."""
+        """See ``Checkpointer`` and :func:`load_last_checkpoint`.
+
+        Raises:
+            ValueError: if the checkpoint to resume from is of another model, or other classes.
+        """
         if resume:
             self.last = self.last or load_last_checkpoint(self.save_dir)
+        if self.last is None:
+            return self.load(path, checkpointables=[])
         try:
-            return super().resume_or_load(path, resume=resume)
+            return self.load(self.last.path)
         finally:
             self.last = None  # its content takes memory
 
@@ -72,9 +78,14 @@ class TrainingCheckpointer(SafeCheckpointer):
 
     def _load_model(self, checkpoint: dict):
         names = checkpoint.get("class_names")
-        if names and self.class_names and names != self.class_names:
+        if self.last:
+            check_classes(self.last, self.class_names)
+        elif names and self.class_names and names != self.class_names:
             self._match_classes(checkpoint["model"], names)
-        return super()._load_model(checkpoint)
+        incompatible = super()._load_model(checkpoint)
+        if self.last and (misfit := self.misfit()):
+            raise ValueError(f"{self.last.path} is of another model ({misfit}): {NOT_RESUMED}")
+        return incompatible
 
     def _match_classes(self, weights: dict[str, Tensor], names: list[str]) -> None:
         """Replaces the class layers in ``weights`` by those of the model, with known classes."""

@@ -38,6 +38,11 @@ def fit_schedule(run: Run) -> Run:
         ValueError: on options out of range.
     """
     options, changes = run.options, {}
+    if options.epochs is None and options.max_iter < 1:
+        raise ValueError(
+            f"{run.key('max_iter')} should be at least 1, not {options.max_iter}; --eval-only "
+            "evaluates without training"
+        )
     batch_size = effective_batch_size(run)
     world_size_key = "SOLVER.REFERENCE_WORLD_SIZE"
     if run.get(world_size_key):

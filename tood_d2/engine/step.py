@@ -156,6 +156,17 @@ class AccumulatingTrainer(SimpleTrainer):
         return state
 
     def load_state_dict(self, state_dict: dict) -> None:
+        """See ``SimpleTrainer``.
+
+        Raises:
+            ValueError: if the state is of another optimizer.
+        """
+        saved = state_dict["optimizer"]["param_groups"]
+        if missing := self.optimizer.param_groups[0].keys() - saved[0].keys() - {"params"}:
+            raise ValueError(
+                "the checkpoint is of a run with another optimizer, whose settings have no "
+                f"{', '.join(sorted(missing))}: it can only be resumed with the same one"
+            )
         super().load_state_dict(state_dict)
         if state_dict.get("grad_scaler"):  # empty where it was off
             self.grad_scaler.load_state_dict(state_dict["grad_scaler"])

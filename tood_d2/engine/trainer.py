@@ -4,6 +4,7 @@ import contextlib
 import importlib
 import logging
 import os
+import sys
 import weakref
 from collections import OrderedDict
 
@@ -25,6 +26,7 @@ from detectron2.evaluation import (
     print_csv_format,
     verify_results,
 )
+from detectron2.solver import LRMultiplier
 from detectron2.utils import comm
 from detectron2.utils.events import EventWriter
 
@@ -45,6 +47,7 @@ from .hooks.evaluation import (
     ValidationLoss,
 )
 from .hooks.preemption import Interruption, PreemptionHook
+from .output_folder import end_last_record
 from .seeding import SeedSteps
 from .step import AccumulatingTrainer
 
@@ -135,6 +138,7 @@ class Trainer(DefaultTrainer):
                 config={"config": self._run.dump()},
                 sync_tensorboard=True,
             )
+        end_last_record(os.path.join(self.options.output_dir, "metrics.json"))
         return default_writers(self.options.output_dir, self.max_iter)
 
     def build_hooks(self) -> list[HookBase]:
@@ -225,18 +229,31 @@ class Trainer(DefaultTrainer):
             resume: whether to look for a checkpoint.
         """
         self.checkpointer.resume_or_load(self.options.init_checkpoint, resume=resume)
-        if resume and self.checkpointer.has_checkpoint():
-            self.start_iter = self.iter + 1  # the checkpoint has the iteration that it finished
+        if self.start_iter == 0:
+            return
+        if self.start_iter >= self.max_iter:
+            logger.warning(
+                f"The {self.start_iter} iterations of the checkpoint reach the end of training, "
+                f"{keys_of('max_iter')} is {self.max_iter}: there is nothing left to train."
+            )
+        elif isinstance(self.scheduler, LRMultiplier):
+            # The optimiser has the rate of the schedule before, which may have been another one.
+            groups = self._trainer.optimizer.param_groups
+            for group, lr in zip(groups, self.scheduler.get_lr(), strict=True):
+                group["lr"] = lr
 
     def after_train(self):
         self._trainer.end_loading()  # or the program waits a minute for the workers
-        super().after_train()
+        failed = isinstance(sys.exc_info()[1], Exception)
+        with contextlib.suppress(Exception) if failed else contextlib.nullcontext():
+            super().after_train()  # after a failure, it may fail as well: the first error counts
 
     def load_state_dict(self, state_dict: dict) -> None:
         if "_trainer" not in state_dict:  # of a LazyConfig, by an earlier version
             step = {name: x for name, x in state_dict.items() if name != "hooks"}
             state_dict = {**state_dict, "_trainer": step}
         super().load_state_dict(state_dict)
+        self.start_iter = self.iter + 1  # the checkpoint has the iteration that it finished
 
     def train(self) -> dict | None:
         """Trains until the last iteration, or until a hook ends it.

@@ -37,15 +37,17 @@ def train(args: Namespace):
     from detectron2.engine import default_setup
     from detectron2.utils import comm
     from tood_d2.checkpoint import fetch_weights
-    from tood_d2.checkpoint.recovery import load_last_checkpoint
+    from tood_d2.checkpoint.recovery import check_classes, load_last_checkpoint
     from tood_d2.cli.logs import setup_logging
     from tood_d2.config import fit_schedule, load_run, note_dump, register_datasets
     from tood_d2.config.shipped import find_config_file
     from tood_d2.engine import Trainer, with_seed
+    from tood_d2.engine.output_folder import check_output_folder, keeping_config, leave_earlier_run
     from tood_d2.inference import load_detector
 
     args.config_file = find_config_file(args.config_file)  # Detectron2 reads it, too
     run = load_run(args.config_file, args.opts, args.trust)
+    check_output_folder(run)
     setup_logging(run.options.output_dir, comm.get_rank())
     run = register_datasets(run, needed=("test",) if args.eval_only else ("train", "test"))
     if not args.eval_only:
@@ -53,7 +55,12 @@ def train(args: Namespace):
         run = with_seed(fit_schedule(run), last)
         if last is None:
             fetch_weights(run.options.init_checkpoint, run.key("init_checkpoint"))
-    default_setup(run.cfg, args)
+            if comm.is_main_process():
+                leave_earlier_run(run)
+        else:
+            check_classes(last, run.known_class_names)
+    with keeping_config(run):
+        default_setup(run.cfg, args)
     note_dump(run)
 
     if args.eval_only:
