@@ -1,5 +1,6 @@
 """Schedules for other batch sizes and lengths, of both kinds of config."""
 
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -228,7 +229,33 @@ def test_detectrons_own_scaling_is_refused():
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_length_of_zero_is_no_training(kind):
-    key = KEYS["max_iter"][KINDS.index(kind)]
-    with pytest.raises(ValueError, match=f"{key} should be at least 1, not 0; --eval-only"):
-        fit_schedule(load(kind, max_iter=0))
+@pytest.mark.parametrize(
+    "name, value, message",
+    [
+        ("max_iter", 0, "at least 1, not 0; --eval-only"),
+        ("lr", -0.1, "at least 0, not -0.1"),
+        ("eval_period", -3, "at least 0, not -3"),
+        ("batch_size", 10**20, "from 1 to 65536, not 1"),
+    ],
+)
+def test_values_that_nothing_can_be_trained_with(kind, name, value, message):
+    key = KEYS[name][KINDS.index(kind)]
+    with pytest.raises(ValueError, match=f"{key} should be {message}"):
+        fit_schedule(load(kind, **{name: value}))
+
+
+@pytest.mark.parametrize("override", ["train.seed=-2", f"train.seed={2**64}"])
+def test_seeds_that_no_generator_takes(override):
+    with pytest.raises(ValueError, match="train.seed should be from -1 to"):
+        fit_schedule(load("py", [override]))
+
+
+def test_more_workers_than_any_machine_has():
+    with pytest.raises(ValueError, match="dataloader.train.num_workers should be from 0 to 1024"):
+        fit_schedule(load("py", ["dataloader.train.num_workers=99999"]))
+
+
+def test_nan_in_a_file():
+    run = load("yaml").with_options(lr=math.nan)
+    with pytest.raises(ValueError, match="SOLVER.BASE_LR should be at least 0, not nan"):
+        fit_schedule(run)

@@ -17,6 +17,16 @@ _LENGTHS = (
     "initial_phase_iters",
 )
 
+# What training needs, and what would stop the machine instead.
+_RANGES = {
+    "max_iter": (1, math.inf),
+    "lr": (0, math.inf),
+    "eval_period": (0, math.inf),
+    "batch_size": (1, 2**16),
+    "num_workers": (0, 2**10),
+    "seed": (-1, 2**63 - 2**16),
+}
+
 
 def effective_batch_size(run: Run) -> int:
     """Images that make one step of the optimiser, over all processes."""
@@ -38,11 +48,12 @@ def fit_schedule(run: Run) -> Run:
         ValueError: on options out of range.
     """
     options, changes = run.options, {}
-    if options.epochs is None and options.max_iter < 1:
-        raise ValueError(
-            f"{run.key('max_iter')} should be at least 1, not {options.max_iter}; --eval-only "
-            "evaluates without training"
-        )
+    for name, (least, most) in _RANGES.items():
+        value = getattr(options, name)
+        if not least <= value <= most and not (name == "max_iter" and options.epochs):
+            hint = "; --eval-only evaluates without training" if name == "max_iter" else ""
+            limits = f"from {least} to {most}" if math.isfinite(most) else f"at least {least}"
+            raise ValueError(f"{run.key(name)} should be {limits}, not {value}{hint}")
     batch_size = effective_batch_size(run)
     world_size_key = "SOLVER.REFERENCE_WORLD_SIZE"
     if run.get(world_size_key):
