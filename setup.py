@@ -9,6 +9,7 @@ VERSION = re.search(
 ).group(1)
 
 APP = ["gradio>=6"]
+DATA = ["ImageHash>=4.3"]  # check compares pictures by it
 EXPORT = ["onnx>=1.17", "onnxruntime>=1.20", "onnxscript>=0.5"]
 SAHI = ["sahi>=0.11.20"]
 
@@ -54,9 +55,11 @@ setup(
             "ruff",
             "safetensors",
             *APP,
+            *DATA,
             *EXPORT,
             *SAHI,
         ],
+        "data": DATA,
         "export": EXPORT,
         "sahi": SAHI,
         "safetensors": ["safetensors"],

@@ -363,6 +363,7 @@ def test_no_command_imports_pytorch(data, voc, tmp_path):
         [tool, "check", bad, images, "--fix", str(tmp_path / "fixed.json")],
         [tool, "show", json_file, images, "--output", str(tmp_path / "x.png")],
         [tool, "check", "nowhere.json", images],
+        [tool, "suspects", "--help"],
         [shapes, "--help"],
         [shapes, str(tmp_path / "shapes"), "--num-train=1", "--num-val=1"],
     ]
@@ -370,6 +371,6 @@ def test_no_command_imports_pytorch(data, voc, tmp_path):
     result = subprocess.run(script, cwd=tmp_path, capture_output=True, text=True, timeout=300)
     assert result.returncode == 0, result.stderr
     statuses = [line for line in result.stdout.splitlines() if line.startswith("status")]
-    # The only box of the bad file is dropped; the last but two is misused.
-    assert [int(x.split()[1]) for x in statuses] == [0, 0, 0, 0, 0, 1, 0, 2, 0, 0]
+    # The only box of the bad file is dropped; the last but three is misused.
+    assert [int(x.split()[1]) for x in statuses] == [0, 0, 0, 0, 0, 1, 0, 2, 0, 0, 0]
     assert (tmp_path / "x.png").is_file()

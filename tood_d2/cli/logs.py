@@ -4,8 +4,11 @@ import atexit
 import contextlib
 import logging
 import logging.handlers
+import re
 import sys
 import threading
+from collections.abc import Callable
+from functools import partial
 
 # "root" gets the records of all other packages.
 _LOGGERS = ("detectron2", "fvcore", "tood_d2", "root")
@@ -20,6 +23,9 @@ _QUIET_MESSAGES = (
     "Model:\n",
     "[DetectionCheckpointer] Loading from  ...",  # of no file
 )
+
+# But for colours.
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1a\x1c-\x1f\x7f-\x9f]|\x1b(?!\[[\d;]*m)")
 
 # Warnings until there is a log.txt.
 _early_warnings = logging.handlers.MemoryHandler(1000, flushLevel=logging.CRITICAL)
@@ -67,6 +73,7 @@ def setup_logging(output_dir: str = "", rank: int = 0) -> None:
             if getattr(handler, "stream", None) is sys.stdout:
                 handler.addFilter(_is_for_console)
                 handler.formatter.formatException = lambda _: ""  # comes before the file's
+                handler.formatter.format = partial(_format, handler.formatter.format)
     logging.root.setLevel(logging.WARNING)
     threading.excepthook = _log_error_of_thread
     sys.unraisablehook = _log_unraisable
@@ -97,6 +104,11 @@ def _is_for_console(record: logging.LogRecord) -> bool:
     package = record.name.partition(".")[0]
     name = record.name if package in _LOGGERS else "root"
     return not (name.startswith(_QUIET_LOGGERS) or record.getMessage().startswith(_QUIET_MESSAGES))
+
+
+def _format(format: Callable, record: logging.LogRecord) -> str:
+    """What a terminal would obey, in names of classes, say, is shown instead."""
+    return _CONTROL.sub("\N{REPLACEMENT CHARACTER}", format(record))
 
 
 def _log_error_of_thread(args: threading.ExceptHookArgs) -> None:

@@ -8,6 +8,7 @@ from argparse import Namespace
 from collections.abc import Callable, Iterator
 from traceback import extract_tb
 
+from ..text import printable
 from .encoding import use_utf8
 from .logs import log_file, setup_logging
 from .requirements import MissingRequirement, check_requirements
@@ -71,7 +72,7 @@ def describe(error: BaseException, hint: str = "") -> str:
     text = str(error)
     if "\nOriginal Traceback " in text:  # of a loader's worker
         text = text.strip().splitlines()[-1].partition(": ")[2]
-    text = lack_of_memory(error) or " ".join(text.split()) or "no message"
+    text = lack_of_memory(error) or printable(text) or "no message"
     if _is_expected(error):
         return text
     return f"{type(error).__name__}: {text}" + (f" ({hint})" if hint else "")

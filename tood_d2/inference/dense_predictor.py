@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from detectron2.data.detection_utils import convert_image_to_rgb
 from detectron2.modeling.postprocessing import detector_postprocess
 from detectron2.structures import Instances
 
@@ -89,5 +90,5 @@ class DensePredictor(Predictor):
 
     def network_image(self, predictions: ImagePredictions) -> np.ndarray:
         """(H, W, 3) uint8 RGB, the image as the network was given it."""
-        image = predictions.batched_input["image"].permute(1, 2, 0).numpy()
-        return image[:, :, ::-1] if self.input_format == "BGR" else image
+        image = predictions.batched_input["image"].permute(1, 2, 0)
+        return convert_image_to_rgb(image, self.input_format)

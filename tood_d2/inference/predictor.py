@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import nn
 
 import detectron2.data.transforms as T
@@ -61,7 +62,7 @@ class ImagePredictor:
         Args:
             model: takes and gives what Detectron2's models do in evaluation mode.
             augmentations: from an image to the model's input.
-            input_format: order of the model's channels, "RGB" or "BGR".
+            input_format: the model's channels, "RGB", "BGR" or "L".
             class_names: of the classes that it detects.
             category_ids: of the classes in their data set.
         """
@@ -93,6 +94,8 @@ class ImagePredictor:
         The tensor is (C, H, W) uint8 in the order of the model's channels.
         """
         height, width = image.shape[:2]
+        if self.input_format == "L":
+            image = np.array(Image.fromarray(image).convert("L"))[:, :, None]
         aug_input = T.AugInput(LimitAspectRatio().get_transform(image).apply_image(image))
         self.augmentation(aug_input)
         channels = slice(None, None, -1) if self.input_format == "BGR" else slice(None)

@@ -16,8 +16,10 @@ from tood_d2.cli.messages import short_errors
 def run(args: argparse.Namespace) -> None:
     from detectron2.utils.file_io import PathManager
     from tood_d2 import checkpoint
+    from tood_d2.cli.outputs import check_outputs
     from tood_d2.config import load_run
 
+    check_outputs([args.output], [args.input, *filter(None, [args.config_file])])
     content = checkpoint.read_checkpoint(PathManager.get_local_path(args.input))
     state_dict = checkpoint.recognize(checkpoint.find_state_dict(content))
     class_names = checkpoint.find_class_names(content)

@@ -31,6 +31,7 @@ from tood_d2.data.coco.splitting import split_images
 from tood_d2.data.coco.suitability import check_against, check_matching
 from tood_d2.data.conversion import convert_voc, convert_yolo
 from tood_d2.programs.suspects import suspects
+from tood_d2.text import printable
 
 COCO_AREAS = (32**2, 96**2)  # up to which objects are small and medium, in square pixels
 MAX_SHOWN = 5  # problems of one kind
@@ -76,7 +77,7 @@ def _write_splits(splits: dict[str, dict], args: argparse.Namespace) -> None:
         rows.append([files[name], num_images, num_images - num_with_boxes, num_boxes])
     print(tabulate(rows, ["file", "images", "without boxes", "boxes"]))
     classes = [x["name"] for x in content["categories"]]
-    print(f"{len(classes)} classes: {', '.join(classes)}")
+    print(printable(f"{len(classes)} classes: {', '.join(classes)}"))
 
 
 def summarize(content: dict) -> str:
@@ -90,7 +91,7 @@ def summarize(content: dict) -> str:
     for row, category in enumerate(items["categories"]):
         chosen = arrays.category_rows == row
         by_size = np.bincount(sizes[chosen & (areas > 0)], minlength=3)
-        rows.append([category["id"], category["name"], chosen.sum(), *by_size])
+        rows.append([category["id"], printable(category["name"]), chosen.sum(), *by_size])
     if rows:
         rows.append(["", "all", *np.sum([row[2:] for row in rows], axis=0)])
     table = tabulate(rows, ["id", "class", "boxes", "small", "medium", "large"])
@@ -106,7 +107,7 @@ def format_problems(problems: list[Problem], verbose: bool) -> str:
     for (harmless, kind), group in sorted(kinds.items()):
         lines.append(f"{kind}: {len(group)}{'' if harmless else ', fatal'}")
         shown = group if verbose else group[:MAX_SHOWN]
-        lines += [f"  {problem.where}: {problem.message}" for problem in shown]
+        lines += ["  " + printable(f"{x.where}: {x.message}") for x in shown]
         if len(shown) < len(group):
             lines.append(f"  and {len(group) - len(shown)} more, --verbose shows them")
     return "\n".join(lines) or "no problems"
@@ -156,7 +157,7 @@ def check(args: argparse.Namespace) -> int:
     if args.fix:
         fixed, changes = fix(content, image_problems, args.json, args.max_lost)
         write_json(fixed, args.fix)
-        print(f"\n{args.fix}: {len(changes)} changes", *changes, sep="\n  ")
+        print(f"\n{args.fix}: {len(changes)} changes", *map(printable, changes), sep="\n  ")
         problems, image_problems = check_content(fixed, args.fix), []
         print(f"\nproblems left in {args.fix}:\n{format_problems(problems, args.verbose)}")
     return int(any(x.fatal for x in problems + image_problems))

@@ -19,6 +19,7 @@ def run(args: argparse.Namespace) -> int:
     import torch
     from tabulate import tabulate
 
+    from tood_d2.cli.outputs import check_outputs
     from tood_d2.config import load_run, register_datasets
     from tood_d2.engine import Trainer
     from tood_d2.export.exporting import export_onnx, read_metadata
@@ -28,6 +29,8 @@ def run(args: argparse.Namespace) -> int:
     from tood_d2.inference import load_detector
 
     run, output = load_run(args.config_file, args.opts, args.trust), Path(args.output)
+    small = str(output.with_suffix(".int8.onnx"))
+    check_outputs([str(output), small], [args.config_file, run.options.init_checkpoint])
     if args.int8 or args.evaluate:
         run = register_datasets(run, needed=("test",))
     model = (run.build_model().eval() if args.untrained else load_detector(run)).cpu()
@@ -41,7 +44,6 @@ def run(args: argparse.Namespace) -> int:
     agrees = export_onnx(model, metadata, str(output))
     detectors = {"PyTorch": model, str(output): ONNXDetector(str(output))}
     if args.int8:
-        small = str(output.with_suffix(".int8.onnx"))
         samples = map(run.annotated_test_mapper(), run.training_dicts()[: args.int8])
         quantize(str(output), small, samples, metadata.size_divisibility)
         print(f"{small}: written")

@@ -1,6 +1,7 @@
 import pytest
 
-from detectron2.data import DatasetCatalog
+from detectron2.data import DatasetCatalog, MetadataCatalog
+from detectron2.data.datasets import register_coco_instances
 from detectron2.structures import BoxMode
 from tood_d2.data import get_training_dicts
 
@@ -93,3 +94,30 @@ def test_labels_beyond_the_classes_are_refused(register):
     assert len(kept(name)) == len(kept(name, num_classes=4)) == 2
     with pytest.raises(ValueError, match=r"1\.png in filtering_.*label 3.*3 classes.*0 to 2"):
         kept(name, num_classes=3)
+
+
+def test_records_that_lack_something_are_named(register):
+    name = register((100, 80, [GOOD]))
+    (record,) = DatasetCatalog.get(name)
+    del record["width"]
+    with pytest.raises(ValueError, match=f"0.png of data set {name} has no width"):
+        get_training_dicts(name)
+
+
+def test_rotated_boxes_are_refused(register):
+    name = register((100, 80, [GOOD]))
+    (record,) = DatasetCatalog.get(name)
+    record["annotations"][0] |= {"bbox": [10, 10, 5, 5, 45], "bbox_mode": BoxMode.XYWHA_ABS}
+    with pytest.raises(ValueError, match="0.png: rotated boxes are not supported"):
+        get_training_dicts(name)
+
+
+def test_other_classes_than_the_registered_ones_are_named(shapes):
+    register_coco_instances("filtering_coco", {}, str(shapes / "val.json"), str(shapes / "val"))
+    MetadataCatalog.get("filtering_coco").thing_classes = ["person", "bicycle"]
+    try:
+        with pytest.raises(ValueError, match=r"(?s)filtering_coco.*thing_classes.*dataset.train_json"):
+            get_training_dicts("filtering_coco")
+    finally:
+        DatasetCatalog.pop("filtering_coco")
+        MetadataCatalog.pop("filtering_coco")

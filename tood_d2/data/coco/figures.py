@@ -53,7 +53,7 @@ def draw_dataset(
     with drawable([x["name"] for x in content["categories"]]) as names:
         for ax, row in zip(axes, chosen, strict=False):
             _show_image(ax, paths[row])
-            ax.set_title(f"image {images[row]['id']}", fontsize="small")
+            ax.set_title(f"image {images[row]['id']}", fontsize="small", parse_math=False)
             for i in np.flatnonzero(arrays.image_rows == row):
                 category = arrays.category_rows[i]
                 label = names[category] + " (crowd)" * bool(arrays.is_crowd[i])

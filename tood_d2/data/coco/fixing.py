@@ -83,8 +83,7 @@ class _Fixer:
             elif problem.kind in _DROPPED:
                 dropped[problem.item] = problem
                 self.changes.append(f"{problem.where}: dropped: {problem.message}")
-            if problem.kind == "exif-unturned":
-                self._turn(lists["annotations"], problem)
+        self._turn_boxes(lists["annotations"], [x for x in problems if x.kind == "exif-unturned"])
         for (key, position), problem in dropped.items():
             item = self.content[key][position]
             if key == "images":
@@ -114,20 +113,28 @@ class _Fixer:
             return _box_of_polygons(item)
         return problem.change
 
-    def _turn(self, annotations: list, problem: Problem) -> None:
-        """Turns the boxes of an image with it, unless they fit its turned view alone."""
-        image = self.content["images"][problem.item[1]]
-        width, height = problem.change["height"], problem.change["width"]  # before turning
-        rows = [i for i, x in enumerate(annotations) if _refers_to(x, image["id"])]
-        boxes = {i: box for i in rows if (box := _box(annotations[i])) is not None}
-        if any(x + w > width + 1 or y + h > height + 1 for x, y, w, h in boxes.values()):
-            self.changes.append(f"{problem.where}: its boxes reach out of {width} x {height}: kept")
-            return
-        for i, box in boxes.items():
-            turned = turn_box(box, width, height, problem.orientation)
+    def _turn_boxes(self, annotations: list, problems: list[Problem]) -> None:
+        """Turns the boxes of images with these, unless they are those of the turned views.
+
+        The tool that wrote the file will have taken all of them alike: where a box reaches out of
+        its image as it is stored, they are of the turned views.
+        """
+        boxes: list[tuple[Problem, int, list[float]]] = []
+        for problem in problems:
+            image_id = self.content["images"][problem.item[1]]["id"]
+            rows = (i for i, x in enumerate(annotations) if _refers_to(x, image_id))
+            boxes += [(problem, i, box) for i in rows if (box := _box(annotations[i]))]
+        for problem, _, (x, y, width, height) in boxes:
+            if x + width > problem.change["height"] + 1 or y + height > problem.change["width"] + 1:
+                text = "boxes are of the turned views, as they reach out of the stored ones: kept"
+                self.changes.append(f"{problem.where}: {text}")
+                return
+        for problem, i, box in boxes:
+            size = problem.change["height"], problem.change["width"]  # before turning
+            turned = turn_box(box, *size, problem.orientation)
             annotations[i] = annotations[i] | {"bbox": turned}
-            name = f"annotation {annotations[i].get('id')!r} of image {image['id']!r}"
-            self.changes.append(f"{name}: box {box} turned with its image: {turned}")
+            name = f"annotation {annotations[i].get('id')!r}"
+            self.changes.append(f"{problem.where}: box {box} of {name} is turned with it: {turned}")
 
     def complete(self, json_file: str) -> None:
         """Gives annotations the fields that other programs need."""

@@ -19,7 +19,7 @@ from .checking import Problem, Report
 from .image_files import find_image_files
 
 HASH_SIDE = 16  # of the 256 bits of a hash
-# Of copies that were compressed again, or resized to between a quarter and twice the size, 25 bits
+# Of copies that were compressed again, or resized to between a quarter and twice the size, 26 bits
 # at most change. Circuit boards, whose pattern repeats, have different defects at 36 bits.
 MAX_DISTANCE = 26
 _DECODED_SIDE = 128  # pixels of a JPEG at least; more of them would only take longer

@@ -20,6 +20,23 @@ def _has_extent(annotation: dict, image: dict) -> bool:
     return is_large and x1 < image["width"] and y1 < image["height"] and min(x2, y2) > 0
 
 
+def _dataset_dicts(names: str | Sequence[str]) -> list[dict]:
+    try:
+        images = get_detection_dataset_dicts(names, filter_empty=False)
+    except AssertionError as error:  # of other classes than those that are registered, say
+        raise ValueError(
+            f"data set {names}: {error}. Give files of your own as dataset.train_json or "
+            "DATASETS.TRAIN_JSON (YAML)"
+        ) from error
+    for image in images:
+        if missing := {"file_name", "width", "height", "annotations"} - {*image}:
+            name = image.get("file_name", "a record")
+            raise ValueError(f"{name} of data set {names} has no {', '.join(sorted(missing))}")
+        if any(x["bbox_mode"] == BoxMode.XYWHA_ABS for x in image["annotations"]):
+            raise ValueError(f"{image['file_name']}: rotated boxes are not supported")
+    return images
+
+
 def get_training_dicts(
     names: str | Sequence[str], filter_empty: bool = True, num_classes: int | None = None
 ) -> list[dict]:
@@ -33,10 +50,11 @@ def get_training_dicts(
         num_classes: of the model, if known.
 
     Raises:
-        ValueError: if no image remains or a label is beyond the model's classes.
+        ValueError: if no image remains, a label is beyond the model's classes, boxes are rotated,
+            a record lacks its size, or the data contradict what is known of them.
     """
     images, num_dropped = [], 0
-    for image in get_detection_dataset_dicts(names, filter_empty=False):
+    for image in _dataset_dicts(names):
         if min(image["width"], image["height"]) < MIN_IMAGE_SIDE:
             continue
         annotations = [x for x in image["annotations"] if _has_extent(x, image)]
