@@ -2,6 +2,7 @@
 
 import json
 import os
+import tracemalloc
 
 import pytest
 
@@ -50,3 +51,41 @@ def test_pipes_and_folders_are_no_files(tmp_path):
     for path in (tmp_path / "pipe", tmp_path, tmp_path / "nowhere"):
         with pytest.raises(FileNotFoundError, match=f"{path}: no such annotation file"):
             read_coco(path)
+
+
+def test_a_large_file_takes_little_memory(tmp_path):
+    polygon = [x / 7 for x in range(60)]
+    content = {
+        "images": [{"id": 1, "file_name": "a.png", "width": 900, "height": 900}],
+        "categories": [{"id": 1, "name": "cat"}],
+        "annotations": [
+            {
+                "id": i,
+                "image_id": 1,
+                "category_id": 1,
+                "bbox": [i / 9, i / 8, 20.5, 30.5],
+                "area": 500.5,
+                "iscrowd": 0,
+                "segmentation": [polygon],
+            }
+            for i in range(1, 4001)
+        ],
+    }
+    path = tmp_path / "large.json"
+    path.write_text(json.dumps(content))
+
+    def measure(function):
+        """Bytes at most, and those that are left."""
+        tracemalloc.start()
+        try:
+            result = function()
+            left, peak = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+        assert result
+        return peak, left
+
+    peak, size = measure(lambda: json.loads(path.read_text()))
+    our_peak, our_size = measure(lambda: load_coco(path))
+    assert our_peak < 1.3 * peak  # measured: 1.00
+    assert our_size < 0.1 * size  # measured: 0.03

@@ -116,8 +116,16 @@ def test_other_classes_than_the_registered_ones_are_named(shapes):
     register_coco_instances("filtering_coco", {}, str(shapes / "val.json"), str(shapes / "val"))
     MetadataCatalog.get("filtering_coco").thing_classes = ["person", "bicycle"]
     try:
-        with pytest.raises(ValueError, match=r"(?s)filtering_coco.*thing_classes.*dataset.train_json"):
+        with pytest.raises(
+            ValueError, match=r"(?s)filtering_coco.*thing_classes.*dataset.train_json"
+        ):
             get_training_dicts("filtering_coco")
     finally:
         DatasetCatalog.pop("filtering_coco")
         MetadataCatalog.pop("filtering_coco")
+
+
+def test_data_of_crowds_alone_are_told_as_such(register):
+    name = register((100, 80, [([10, 10, 20, 20], 1), ([10, 10, 30, 20], 1)]))
+    with pytest.raises(ValueError, match=r"no image to train on .* other than 2 crowds \(iscrowd"):
+        get_training_dicts(name)

@@ -38,7 +38,7 @@ def check_balance(content: dict, json_file: str) -> list[Problem]:
             message = "a class without a box to train on"
             report.add("categories", row, "class-without-boxes", message)
         elif count < MIN_BOXES:
-            report.add("categories", row, "rare-class", f"has no more than {count} boxes")
+            report.add("categories", row, "rare-class", f"has {count} boxes only")
         elif count * MAX_IMBALANCE < most:
             message = f"has {count} boxes, {most / count:.0f} times fewer than the commonest class"
             report.add("categories", row, "imbalance", message)

@@ -53,7 +53,7 @@ def get_training_dicts(
         ValueError: if no image remains, a label is beyond the model's classes, boxes are rotated,
             a record lacks its size, or the data contradict what is known of them.
     """
-    images, num_dropped = [], 0
+    images, num_dropped, num_crowds = [], 0, 0
     for image in _dataset_dicts(names):
         if min(image["width"], image["height"]) < MIN_IMAGE_SIDE:
             continue
@@ -65,12 +65,18 @@ def get_training_dicts(
                 f"model's {num_classes} classes are 0 to {num_classes - 1}: set "
                 "MODEL.TOOD.NUM_CLASSES (YAML) or model.num_classes to the data's"
             )
+        num_crowds += sum(bool(x.get("iscrowd")) for x in annotations)
         num_dropped += len(image["annotations"]) - len(annotations)
         images.append({**image, "annotations": annotations})
+    if num_crowds:
+        logger.info(f"Left out {num_crowds} annotations that are crowds (iscrowd 1).")
     if num_dropped:
         logger.info(f"Left out {num_dropped} boxes under {MIN_BOX_SIDE} pixel or out of sight.")
     if filter_empty:
         images = filter_images_with_only_crowd_annotations(images)
     if not images:
-        raise ValueError(f"no image to train on in {names}: every one is too small or has no box")
+        crowds = f" other than {num_crowds} crowds (iscrowd 1)" if num_crowds else ""
+        raise ValueError(
+            f"no image to train on in {names}: every one is too small or has no box{crowds}"
+        )
     return images
