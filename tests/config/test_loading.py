@@ -39,6 +39,22 @@ def test_wrong_overrides_are_named(path, override, message):
         load_config(path, override)
 
 
+def test_devices(monkeypatch):
+    for path, override in ((LAZY, "train.device=gpu"), (YAML, "MODEL.DEVICE=gpu")):
+        key = override.partition("=")[0]
+        with pytest.raises(
+            ValueError, match=f"{key} should be like cuda, cuda:1 or cpu, not 'gpu'"
+        ):
+            load_run(path, [override])
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    assert load_run(LAZY, ["train.device=cuda:7"]).options.device == "cpu"
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+    assert load_run(LAZY, ["train.device=cuda:1"]).options.device == "cuda:1"
+    with pytest.raises(ValueError, match="train.device is cuda:2, this machine has 2 GPUs"):
+        load_run(LAZY, ["train.device=cuda:2"])
+
+
 def test_no_such_config():
     with pytest.raises(FileNotFoundError, match="'nowhere.py': no such config file"):
         load_config("nowhere.py")

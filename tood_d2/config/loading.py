@@ -64,11 +64,7 @@ def load_run(
         run = _load_yaml(path, overrides)
     if weights:
         run = run.with_options(init_checkpoint=weights)
-    device = run.get(run.key("device"))
-    if isinstance(device, str) and device.startswith("cuda") and not torch.cuda.is_available():
-        logger.warning("No GPU available, using the CPU.")
-        run = run.with_options(device="cpu")
-    return run
+    return _on_a_device_that_is_there(run)
 
 
 def load_config(
@@ -81,6 +77,23 @@ def load_config(
 def as_run(cfg: CfgNode | DictConfig) -> Run:
     """The run of a config that has been loaded already."""
     return YamlRun(cfg) if isinstance(cfg, CfgNode) else LazyRun(cfg)
+
+
+def _on_a_device_that_is_there(run: Run) -> Run:
+    key = run.key("device")
+    name = run.get(key)
+    try:
+        device = torch.device(name)
+    except (RuntimeError, TypeError) as error:
+        raise ValueError(f"{key} should be like cuda, cuda:1 or cpu, not {name!r}") from error
+    if device.type != "cuda":
+        return run
+    if not torch.cuda.is_available():
+        logger.warning("No GPU available, using the CPU.")
+        return run.with_options(device="cpu")
+    if (device.index or 0) >= torch.cuda.device_count():
+        raise ValueError(f"{key} is {name}, this machine has {torch.cuda.device_count()} GPUs")
+    return run
 
 
 def _load_lazy(

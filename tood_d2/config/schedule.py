@@ -19,9 +19,9 @@ _LENGTHS = (
 
 # What training needs, and what would stop the machine instead.
 _RANGES = {
-    "max_iter": (1, math.inf),
-    "lr": (0, math.inf),
-    "eval_period": (0, math.inf),
+    "max_iter": (1, 2**31 - 1),
+    "lr": (0, 2**16),
+    "eval_period": (0, 2**31 - 1),
     "batch_size": (1, 2**16),
     "num_workers": (0, 2**10),
     "seed": (-1, 2**63 - 2**16),
@@ -52,8 +52,8 @@ def fit_schedule(run: Run) -> Run:
         value = getattr(options, name)
         if not least <= value <= most and not (name == "max_iter" and options.epochs):
             hint = "; --eval-only evaluates without training" if name == "max_iter" else ""
-            limits = f"from {least} to {most}" if math.isfinite(most) else f"at least {least}"
-            raise ValueError(f"{run.key(name)} should be {limits}, not {value}{hint}")
+            key = run.key(name)
+            raise ValueError(f"{key} should be from {least} to {most}, not {value}{hint}")
     batch_size = effective_batch_size(run)
     world_size_key = "SOLVER.REFERENCE_WORLD_SIZE"
     if run.get(world_size_key):
