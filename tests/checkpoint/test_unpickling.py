@@ -7,7 +7,7 @@ import pickle
 import struct
 import sys
 import zipfile
-from collections import Counter, OrderedDict
+from collections import Counter, OrderedDict, defaultdict, deque
 from types import ModuleType
 
 import numpy as np
@@ -373,3 +373,53 @@ def test_files_that_cannot_be_opened(tmp_path, load):
         load(tmp_path / "nowhere")
     with pytest.raises(IsADirectoryError):
         load(tmp_path)
+
+
+class OwnDict(dict):
+    pass
+
+
+class OwnList(list):
+    pass
+
+
+class OwnObject:
+    def __init__(self):
+        self.value = OwnDict(a=1)
+
+
+@pytest.mark.parametrize("is_zip", [True, False])
+@pytest.mark.parametrize(
+    "beside, loaded",
+    [
+        (OwnDict(a=OwnList([1, 2]), b=OwnDict()), {"a": [1, 2], "b": {}}),
+        (defaultdict(list, a=[1]), {"a": [1]}),
+        (deque([1, 2]), [1, 2]),
+        (OwnObject(), None),
+        ([OwnObject(), OwnList([3])], None),
+    ],
+)
+def test_containers_and_objects_beside_the_weights_are_no_obstacle(
+    path, beside, loaded, is_zip, log
+):
+    content = {"model": {"w": torch.ones(2)}, "meta": beside}
+    torch.save(content, path, _use_new_zipfile_serialization=is_zip)
+    result = load_torch_file(path)
+    assert torch.equal(result["model"]["w"], torch.ones(2))
+    assert loaded is None or result["meta"] == loaded and type(result["meta"]) is type(loaded)
+    assert "left out objects that are not loaded for safety" in log.text
+
+
+def test_a_model_in_a_dict_of_its_own_kind(path):
+    torch.save({"model": OwnDict(w=torch.ones(2))}, path)
+    assert torch.equal(find_state_dict(read_checkpoint(path))["w"], torch.ones(2))
+
+
+def test_many_unknown_classes_do_not_keep_the_reader_busy(path):
+    classes = [type(f"Class{i}", (), {}) for i in range(60)]
+    for kind in classes:
+        kind.__module__ = __name__
+        setattr(sys.modules[__name__], kind.__name__, kind)
+    torch.save([x() for x in classes], path, _use_new_zipfile_serialization=False)
+    with pytest.raises(ValueError, match="Class0.*not loaded for safety"):
+        load_torch_file(path)

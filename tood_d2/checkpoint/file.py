@@ -77,7 +77,8 @@ def find_state_dict(checkpoint: dict) -> dict[str, Tensor]:
         if isinstance(value, Tensor | np.ndarray):
             tensors[name] = torch.as_tensor(value)
     if not tensors:
-        raise ValueError("holds no weights")
+        keys = ", ".join(ascii(key) for key in list(checkpoint)[:10])
+        raise ValueError(f"holds no weights as such, or as 'model' or 'state_dict', but {keys}")
     return tensors
 
 

@@ -24,6 +24,9 @@ from torch.serialization import get_unsafe_globals_in_checkpoint, safe_globals
 logger = logging.getLogger(__name__)
 
 _DAMAGED = "no checkpoint, or a damaged one"
+_MAX_TRIES = 50  # a stranger's file may name any number of classes
+_UNKNOWN_CLASS = re.compile(r"Unsupported global: GLOBAL (\S+)")
+_FILLED_STUB = re.compile(r"Can only (append|SETITEM).*but got <class '.*?\.unpickling\.(.+?)'>")
 _safe_globals_lock = threading.Lock()  # they are those of all threads
 
 
@@ -46,13 +49,14 @@ def load_torch_file(path: str | os.PathLike) -> Any:
 
     Returns:
         Its plain values, tensors and NumPy arrays. An :class:`UnknownObject` stands for each
-        object of another kind; the log names their classes.
+        object of another kind, and a plain dict or list for what adds to one; the log names their
+        classes.
 
     Raises:
         OSError: if the file cannot be opened.
         RefusedFile: if it is damaged, or executing it is the only way to load it.
     """
-    unknown = []
+    stubs: dict[str, type] = {}
     with open(path, "rb") as file, _refusing_damaged_files(), _safe_globals_lock:
         with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
             if content.find(b"bytearray\n") >= 0:  # PyTorch would make one of any size
@@ -61,17 +65,45 @@ def load_torch_file(path: str | os.PathLike) -> Any:
         with safe_globals([(x, name) for name, x in _NUMPY.items()]):
             if is_zip:
                 _check_parts(path)
-                unknown = sorted(get_unsafe_globals_in_checkpoint(path))
-            with safe_globals([(type(name, (UnknownObject,), {}), name) for name in unknown]):
-                try:
-                    result = torch.load(path, map_location="cpu", weights_only=True)
-                except pickle.UnpicklingError as error:
-                    named = re.findall(r"GLOBAL (\S+)", str(error))[:1] or unknown
-                    raise RefusedFile(_not_loaded(*named) if named else _DAMAGED) from error
+                stubs = dict.fromkeys(get_unsafe_globals_in_checkpoint(path), UnknownObject)
+            result = _load_with_stubs(path, stubs)
+    unknown = sorted(stubs)
     if unknown:
         names = ascii(", ".join(unknown))[1:-1]
         logger.warning(f"{path}: left out objects that are not loaded for safety: {names}")
     return result
+
+
+def _load_with_stubs(path: str | os.PathLike, stubs: dict[str, type]) -> Any:
+    """Loads a file with :class:`UnknownObject` or an empty dict or list for unknown classes.
+
+    PyTorch says in its errors which classes are unknown, and which of them are dicts and lists.
+
+    Args:
+        path: of the file.
+        stubs: what stands for each unknown class, to be completed.
+    """
+    for _ in range(_MAX_TRIES):
+        with safe_globals([(_stub(name, kind), name) for name, kind in stubs.items()]):
+            try:
+                return torch.load(path, map_location="cpu", weights_only=True)
+            except pickle.UnpicklingError as error:
+                unknown = _UNKNOWN_CLASS.search(str(error))
+                name = unknown and (unknown[1] if "." in unknown[1] else f"builtins.{unknown[1]}")
+                filled = _FILLED_STUB.search(str(error))
+                if name and name not in stubs:
+                    stubs[name] = UnknownObject
+                elif filled and stubs.get(filled[2]) is UnknownObject:
+                    stubs[filled[2]] = list if filled[1] == "append" else dict
+                else:
+                    named = re.findall(r"GLOBAL (\S+)", str(error))[:1] or sorted(stubs)
+                    raise RefusedFile(_not_loaded(*named) if named else _DAMAGED) from error
+    raise RefusedFile(_not_loaded(*sorted(stubs)[:5]))
+
+
+def _stub(name: str, kind: type) -> type:
+    make = {} if kind is UnknownObject else {"__new__": lambda cls, *args: kind()}
+    return type(name, (UnknownObject,), make)
 
 
 def load_pickle(path: str | os.PathLike) -> Any:
