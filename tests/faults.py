@@ -122,6 +122,11 @@ def _hostile_weights(case: Case, name: str) -> Command:
     return case.evaluate(case.file(name, pickle.dumps({"model": _Hostile()})))
 
 
+def _pipe(case: Case, name: str) -> str:
+    os.mkfifo(path := case.folder / name)
+    return str(path)
+
+
 def _full_disk(case: Case) -> Command:
     error = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     return case.train(patch=mock.patch("os.fsync", side_effect=error))
@@ -292,6 +297,16 @@ OPTIONS = [
         ("early stopping without evaluations", "train.early_stopping=-1"),
         ("unknown type of mixed precision", "train.amp.dtype=float8"),
         ("negative length", "train.max_iter=-5"),
+        ("no iterations", "train.max_iter=0"),
+        ("several values", "train.max_iter=1,2"),
+        ("characters that no number has", "train.max_iter=é"),
+        ("negative learning rate", "optimizer.lr=-1"),
+        ("learning rate of nan", "optimizer.lr=nan"),
+        ("negative period", "train.eval_period=-3"),
+        ("batch that no machine holds", "dataloader.train.total_batch_size=100000000000"),
+        ("device that does not exist", "train.device=gpu"),
+        ("empty output folder", "train.output_dir="),
+        ("output folder on other storage", "train.output_dir=s3://bucket/out"),
     )
 ]
 
@@ -376,6 +391,31 @@ CONFIGS = OPTIONS + [
     ),
     Fault(
         "config",
+        "images in the output folder",
+        lambda case: case.train(f"train.output_dir={case.folder / 'train'}"),
+        ("train.output_dir", "dataset.train_images"),
+    ),
+    Fault(
+        "config",
+        "YAML key without a value",
+        lambda case: case.train_yaml("SOLVER.MAX_ITER"),
+        ("SOLVER.MAX_ITER",),
+    ),
+    Fault(
+        "config",
+        "text for a number in YAML",
+        lambda case: case.train_yaml("SOLVER.MAX_ITER", "abc"),
+        ("SOLVER.MAX_ITER", "abc"),
+    ),
+    _config("YAML with a number in base 60", "config.yaml", "SEED: 1" + ":59" * 40_000, "base 60"),
+    Fault(
+        "config",
+        "named pipe",
+        lambda case: case.plain("--config-file", _pipe(case, "config.yaml")),
+        ("config.yaml", "--config-file"),
+    ),
+    Fault(
+        "config",
         "output folder that cannot be made",
         lambda case: case.train("train.output_dir=/proc/nowhere"),
         ("/proc/nowhere",),
@@ -405,6 +445,17 @@ CHECKPOINTS = [
             "text to evaluate",
             lambda case: case.evaluate(case.file("text.pth", "text")),
             "text.pth",
+        ),
+        (
+            "named pipe to start from",
+            lambda case: case.train(f"train.init_checkpoint={_pipe(case, 'pipe.pth')}"),
+            "pipe.pth",
+            "train.init_checkpoint",
+        ),
+        (
+            "named pipe to convert",
+            lambda case: case.tool("convert_checkpoint", _pipe(case, "pipe.pth"), "b.pth"),
+            "pipe.pth",
         ),
         ("of another model", _other_model, "other.pth", "does not fit"),
         ("truncated", _truncated_weights, "short.pth"),
