@@ -32,6 +32,7 @@ setup(
         "torch>=2.6",  # from here on torch.load executes nothing by default
         "torchvision>=0.21",
         "fvcore>=0.1.5",
+        "hydra-core>=1.1",
         "iopath>=0.1.9",
         "matplotlib>=3.7",
         "numpy>=1.26",

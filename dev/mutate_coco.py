@@ -20,6 +20,7 @@ import sys
 import tempfile
 import traceback
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 import torch
@@ -182,6 +183,16 @@ def check(json_file: Path, folder: Path) -> list:
     return problems
 
 
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Without logging."""
+    logging.disable(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logging.disable(logging.NOTSET)
+
+
 def judge(original: dict, content: dict, what: str, folder: Path, good: tuple) -> str:
     """The verdict on a mutation."""
     json_file = folder / "mutated.json"
@@ -219,9 +230,8 @@ def main() -> int:
     parser.add_argument("--num", type=int, default=300, help="mutations")
     parser.add_argument("--seed", type=int, default=0, help="of the first")
     args = parser.parse_args()
-    logging.disable(logging.CRITICAL)
     counts: Counter[str] = Counter()
-    with tempfile.TemporaryDirectory() as name:
+    with tempfile.TemporaryDirectory() as name, quiet():
         folder = Path(name)
         original = make(folder)
         write(folder / "good.json", original)

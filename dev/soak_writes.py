@@ -31,16 +31,16 @@ REFUSED = 3  # exit status of a process that could not write
 
 
 class _State:
-    """Part of a checkpoint beside the model."""
+    """Part of a checkpoint beside the model, by the fields of a trainer's."""
 
     def __init__(self, number: int):
         self.number = number
 
     def state_dict(self) -> dict:
-        return {"number": self.number}
+        return {"iteration": self.number, "optimizer": {}}
 
     def load_state_dict(self, state: dict) -> None:
-        self.number = state["number"]
+        self.number = state["iteration"]
 
 
 def _checkpointer(folder: Path, number: int) -> TrainingCheckpointer:

@@ -2,6 +2,7 @@ import json
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from tood_d2.config import load_config, load_run, register_datasets
@@ -85,7 +86,7 @@ def test_class_names_of_coco():
 @pytest.fixture
 def data(tmp_path):
     """Two data sets that differ in one category; returns a function for their overrides."""
-    (tmp_path / "a.png").touch()
+    Image.new("RGB", (9, 9)).save(tmp_path / "a.png")
     categories = {"train": [{"id": 2, "name": "cat"}], "test": [{"id": 2, "name": "dog"}]}
     for split, value in categories.items():
         content = {

@@ -23,7 +23,7 @@ def load(tmp_path):
 
 @pytest.fixture
 def roboflow(shapes, tmp_path):
-    """A COCO export: a JSON file in each split's folder, with a placeholder class and ids from 0."""
+    """A COCO export: a JSON file in each split's folder, a placeholder class, ids from 0."""
     root = tmp_path / "roboflow"
     for split, name in (("train", "train"), ("val", "valid")):
         shutil.copytree(shapes / split, root / name)

@@ -145,7 +145,7 @@ class TestBadInput:
 
     def test_overrides(self, fails):
         fails("model.foo", "inference", f"{TOOD_CONFIG} model.foo.bar=1")
-        fails("cannot override 'MODEL.X'", "inference", f"{YAML_CONFIG} MODEL.X")
+        fails("override 'MODEL.X' should have the form", "inference", f"{YAML_CONFIG} MODEL.X")
         fails("MODEL.FOO", "inference", f"{YAML_CONFIG} MODEL.FOO=1")
 
     @pytest.mark.parametrize("size", ["800x", "800", "8x8", "axb", "64x64x3", "-64x64"])

@@ -4,6 +4,7 @@ import atexit
 import contextlib
 import logging
 import logging.handlers
+import os
 import re
 import sys
 import threading
@@ -93,7 +94,12 @@ def log_file() -> str | None:
 def _file_handler() -> logging.StreamHandler | None:
     handlers = logging.getLogger("tood_d2").handlers
     streams = (x for x in handlers if isinstance(x, logging.StreamHandler))
-    return next((x for x in streams if x.stream is not sys.stdout), None)
+    return next((x for x in streams if os.path.isfile(_name(x))), None)
+
+
+def _name(handler: logging.StreamHandler) -> str:
+    name = getattr(handler.stream, "name", "")
+    return name if isinstance(name, str) else ""
 
 
 def _is_for_console(record: logging.LogRecord) -> bool:

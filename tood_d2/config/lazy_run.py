@@ -17,6 +17,7 @@ from detectron2.solver import LRMultiplier
 from detectron2.solver.build import maybe_add_gradient_clipping
 
 from ..data.loading import DatasetMapper
+from ..evaluation import IllustratedCOCOEvaluator
 from .run import Run
 
 
@@ -68,7 +69,11 @@ class LazyRun(Run):
         return instantiate(self.cfg.dataloader.test)
 
     def build_evaluator(self, name: str) -> DatasetEvaluator:
-        return instantiate(self.cfg.dataloader.evaluator)
+        evaluator = instantiate(self.cfg.dataloader.evaluator)
+        limit = self.get("model.max_detections_per_image")
+        if isinstance(evaluator, IllustratedCOCOEvaluator) and limit is not None:
+            evaluator.look_at(limit)
+        return evaluator
 
     # Model
 

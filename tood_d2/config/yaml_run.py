@@ -77,10 +77,9 @@ class YamlRun(Run):
 
     def build_evaluator(self, name: str) -> DatasetEvaluator:
         output_dir = os.path.join(self.options.output_dir, "inference")
-        limit = self.cfg.TEST.DETECTIONS_PER_IMAGE
-        return IllustratedCOCOEvaluator(
-            name, tasks=["bbox"], output_dir=output_dir, max_dets_per_image=limit
-        )
+        evaluator = IllustratedCOCOEvaluator(name, tasks=["bbox"], output_dir=output_dir)
+        evaluator.look_at(self.cfg.TEST.DETECTIONS_PER_IMAGE)
+        return evaluator
 
     # Model
 

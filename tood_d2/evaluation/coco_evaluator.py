@@ -43,7 +43,6 @@ class IllustratedCOCOEvaluator(COCOEvaluator):
         self,
         *args,
         score_thresh: float = 0.3,
-        max_dets_per_image: int | None = None,
         distributed: bool = True,
         **kwargs,
     ):
@@ -55,8 +54,6 @@ class IllustratedCOCOEvaluator(COCOEvaluator):
         Args:
             score_thresh: the confusion matrix counts detections with at least this score. The
                 curves and AP count all.
-            max_dets_per_image: the model's limit. AP is COCO's, of the 100 best detections of an
-                image; with a higher limit there is another one of all, as "AP@300".
             distributed: whether the main process evaluates the results of all.
 
         Raises:
@@ -71,8 +68,15 @@ class IllustratedCOCOEvaluator(COCOEvaluator):
         with mock.patch.object(coco_evaluation, "COCO", ground_truth):
             super().__init__(*args, **kwargs)
         self._score_thresh = score_thresh
-        if max_dets_per_image is not None and max_dets_per_image > COCO_MAX_DETS:
-            self._max_dets_per_image.append(max_dets_per_image)
+
+    def look_at(self, max_dets_per_image: int) -> None:
+        """Lets a model's limit of detections count, beside that of COCO.
+
+        AP stays that of the 100 best detections of an image. With a higher limit there is another
+        one of all detections, named as "AP@300".
+        """
+        if max_dets_per_image > COCO_MAX_DETS:
+            self._max_dets_per_image = [1, 10, COCO_MAX_DETS, max_dets_per_image]
 
     def _eval_predictions(self, predictions, img_ids=None):
         if not self._do_evaluation:
@@ -88,9 +92,9 @@ class IllustratedCOCOEvaluator(COCOEvaluator):
         limits = self._max_dets_per_image
         if coco_eval is not None:
             precision = coco_eval.eval["precision"]
-            coco_eval.eval["precision"] = precision[..., : limits.index(COCO_MAX_DETS) + 1]
+            coco_eval.eval["precision"] = precision[..., :3]
         results = super()._derive_coco_results(coco_eval, iou_type, class_names)
-        if coco_eval is not None and limits[-1] != COCO_MAX_DETS:
+        if coco_eval is not None and len(limits) > 3:
             values = precision[:, :, :, 0, -1]
             values = values[values > -1]
             results[f"AP@{limits[-1]}"] = 100 * float(values.mean()) if values.size else math.nan

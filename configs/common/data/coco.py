@@ -55,8 +55,5 @@ dataloader.tta = L(build_tta_mapper)(
 )
 
 dataloader.evaluator = L(IllustratedCOCOEvaluator)(
-    dataset_name="${dataset.test}",
-    tasks=["bbox"],
-    output_dir="${train.output_dir}/inference",
-    max_dets_per_image="${model.max_detections_per_image}",
+    dataset_name="${dataset.test}", tasks=["bbox"], output_dir="${train.output_dir}/inference"
 )
