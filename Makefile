@@ -47,6 +47,7 @@ demo: $(ENVIRONMENT)  ## Train a small model on a small data set, report its AP,
 		dataset.train_json=output/shapes/train.json dataset.train_images=output/shapes/train \
 		dataset.test_json=output/shapes/val.json dataset.test_images=output/shapes/val \
 		train.seed=0 train.output_dir=output/demo
+	@rm -rf output/demo/pictures
 	$(PYTHON) demo/demo.py --config-file output/demo/config.yaml --input output/shapes/val \
 		--output output/demo/pictures --opts train.init_checkpoint=output/demo/model_final.pth
 	$(PYTHON) dev/report_runs.py output/demo --at-least $(DEMO_AP)

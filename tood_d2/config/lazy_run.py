@@ -18,6 +18,7 @@ from detectron2.solver.build import maybe_add_gradient_clipping
 
 from ..data.loading import DatasetMapper
 from ..evaluation import IllustratedCOCOEvaluator
+from .overrides import escape_references
 from .run import Run
 
 
@@ -36,6 +37,7 @@ class LazyRun(Run):
 
     @staticmethod
     def _set(cfg: DictConfig, key: str, value: Any) -> None:
+        value = escape_references(value) if isinstance(value, str) else value
         OmegaConf.update(cfg, key, value, force_add=True)
 
     def dump(self) -> str:
@@ -50,7 +52,7 @@ class LazyRun(Run):
     def with_datasets(self, **names: str) -> "LazyRun":
         cfg = copy.deepcopy(self.cfg)
         for split, name in names.items():
-            cfg.dataset[split] = name
+            cfg.dataset[split] = escape_references(name)
         return LazyRun(cfg, self.overridden)
 
     def training_dicts(self) -> list[dict]:

@@ -17,6 +17,7 @@ from detectron2.data.common import DatasetFromList
 from detectron2.data.samplers import RepeatFactorTrainingSampler, TrainingSampler
 from detectron2.utils import comm
 
+from ...cli.shared_memory import end_workers_without_memory
 from .mapper import DatasetMapper
 from .samples import NamedErrors, Sample, SeededSamples
 
@@ -49,7 +50,7 @@ class TrainLoader:
             self.dataset,
             batch_sampler=itertools.islice(self.batches(), self.num_batches, None),
             collate_fn=list,
-            worker_init_fn=_leave_signals_to_main_process,
+            worker_init_fn=_set_up_worker,
             generator=torch.Generator(),  # else a number of the global one would be drawn
             **self.kwargs,
         )
@@ -91,8 +92,12 @@ def _group(
             yield waiting.pop(groups[index])
 
 
-def _leave_signals_to_main_process(worker: int) -> None:
-    """Terminals and schedulers send them to workers, too, whose batches are still needed."""
+def _set_up_worker(worker: int) -> None:
+    """Leaves signals to the main process, as the batches of workers are still needed then.
+
+    Terminals and schedulers send them to workers, too.
+    """
+    end_workers_without_memory()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     # By default an alarm ends the process.
     signal.signal(signal.SIGTERM, lambda *_: signal.alarm(_SECONDS_AFTER_SIGTERM))
