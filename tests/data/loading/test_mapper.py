@@ -37,6 +37,13 @@ def test_an_image_and_its_boxes_are_resized_alike(record):
     assert "annotations" not in sample
 
 
+@pytest.mark.parametrize("box", [[10, 5, 21, 10], [10.0, 5.0, 21.0, 10.0]])
+def test_boxes_of_whole_numbers_are_not_cut(record, box):
+    mapper = DatasetMapper(True, augmentations=[T.Resize((72, 96))], image_format="BGR")
+    boxes = mapper(record((64, 48), box))["instances"].gt_boxes.tensor  # 1.5 times as large
+    assert boxes.tolist() == [[15, 7.5, 46.5, 22.5]]
+
+
 def test_without_annotations_in_testing(record):
     mapper = DatasetMapper(False, augmentations=[RESIZE], image_format="L")
     sample = mapper(record((64, 48), [10, 5, 20, 10]))

@@ -41,5 +41,7 @@ class DatasetMapper(_DatasetMapper):
         if not self.is_train:
             record.pop("annotations", None)
         elif "annotations" in record:
+            for annotation in record["annotations"]:  # whole numbers would be cut after a resize
+                annotation["bbox"] = [float(x) for x in annotation["bbox"]]
             self._transform_annotations(record, transforms, pixels.shape[1:])
         return record
