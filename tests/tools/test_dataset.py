@@ -253,6 +253,14 @@ class TestSplit:
         assert (tmp_path / "val.json").read_text() == "mine"
         assert not (tmp_path / "train.json").exists()
 
+    def test_its_input_is_not_overwritten(self, run, data, tmp_path):
+        json_file = data(GOOD, file="train.json")
+        before = json_file.read_text()
+        argv = ["split", json_file, tmp_path, "--fractions", 0.5, 0.5, "--overwrite"]
+        status, _, errors = run(*argv)
+        assert status == 2 and f"{json_file} is an input" in errors
+        assert json_file.read_text() == before and not (tmp_path / "val.json").exists()
+
 
 class TestShow:
     def test_writes_a_picture_of_as_many_images(self, run, shapes, tmp_path):

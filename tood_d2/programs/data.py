@@ -49,7 +49,7 @@ def convert(args: argparse.Namespace) -> None:
         conversion = convert_voc(args.source, not args.zero_based, not args.skip_difficult)
     else:
         conversion = convert_yolo(args.source, args.drop_scores)
-    _write_splits(conversion.splits, args)
+    _write_splits(conversion.splits, args, args.source)
     print(f"folder of the images: {conversion.image_root}")
 
 
@@ -59,12 +59,13 @@ def split(args: argparse.Namespace) -> None:
     if len(names) != len(args.fractions) or len({*names}) != len(names):
         raise ValueError(f"--names should have {len(args.fractions)} names, one for each fraction")
     parts = split_images(read_sound_coco(args.json), args.fractions, args.seed)
-    _write_splits(dict(zip(names, parts, strict=True)), args)
+    _write_splits(dict(zip(names, parts, strict=True)), args, args.json)
 
 
-def _write_splits(splits: dict[str, dict], args: argparse.Namespace) -> None:
+def _write_splits(splits: dict[str, dict], args: argparse.Namespace, source: str) -> None:
     """Writes a JSON file for each split and prints what is in them."""
     files = {name: Path(args.out, f"{name}.json") for name in splits}
+    check_outputs(map(str, files.values()), [source])
     existing = [str(file) for file in files.values() if file.exists()]
     if existing and not args.overwrite:
         raise FileExistsError(f"{', '.join(existing)} exists already: use --overwrite or remove it")
