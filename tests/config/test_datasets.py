@@ -62,6 +62,32 @@ def test_missing_data_are_named_before_anything_else(kind, key, monkeypatch):
         register_datasets(run.with_datasets(test="mine"), needed=["test"])
 
 
+def test_category_ids_may_be_text_in_one_of_the_files(shapes, tmp_path):
+    def write(ids):
+        content = json.loads((shapes / "val.json").read_text())
+        for item, key in [(x, "id") for x in content["categories"]] + [
+            (x, "category_id") for x in content["annotations"]
+        ]:
+            item[key] = ids(item[key])
+        path = tmp_path / "text.json"
+        path.write_text(json.dumps(content))
+        overrides = [f"dataset.test_json={path}", f"dataset.test_images={shapes / 'val'}"]
+        overrides += [f"dataset.train_json={shapes / 'train.json'}"]
+        overrides += [f"dataset.train_images={shapes / 'train'}"]
+        try:
+            return register_datasets(load_run(str(CONFIGS / "tood_R_18_FPN_small.py"), overrides))
+        finally:
+            if str(path) in DatasetCatalog:
+                DatasetCatalog.pop(str(path))
+                MetadataCatalog.pop(str(path))
+
+    assert write(str).class_names == ["circle", "rectangle", "triangle", "star"]
+    with pytest.raises(ValueError, match=r"differ in their categories: 1 \(circle\), 2 \(rect"):
+        write(lambda id_: f"c{id_}")
+    with pytest.raises(ValueError, match=r"differ in their categories: 1 \(circle\), 2 \(rect"):
+        write(lambda id_: id_ + 5)
+
+
 def test_test_data_by_name_are_read_before_training(shapes, tmp_path):
     content = json.loads((shapes / "val.json").read_text())
     content["annotations"][0]["bbox"] = [1, 2, None, 4]

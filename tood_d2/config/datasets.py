@@ -53,12 +53,12 @@ def register_datasets(run: Run, needed: Collection[str] = ()) -> Run:
         known = run.known_class_names
         return run.with_options(class_names=known) if known else run
     if len(metadata) == 2:
-        train, test = (
-            dict(zip(x.thing_dataset_id_to_contiguous_id, x.thing_classes, strict=True))
+        train, test = (  # ids that are numbers in one file may be text in the other
+            [*zip(map(str, x.thing_dataset_id_to_contiguous_id), x.thing_classes, strict=True)]
             for x in metadata.values()
         )
         if train != test:
-            different = sorted(train.items() ^ test.items())
+            different = sorted({*train} ^ {*test}) or test  # in another order
             raise ValueError(
                 f"{options.train_json} and {options.test_json} differ in their categories: "
                 + ", ".join(f"{id_} ({name})" for id_, name in different)
