@@ -84,7 +84,7 @@ def test_category_ids_may_be_text_in_one_of_the_files(shapes, tmp_path):
     assert write(str).class_names == ["circle", "rectangle", "triangle", "star"]
     with pytest.raises(ValueError, match=r"differ in their categories: 1 \(circle\), 2 \(rect"):
         write(lambda id_: f"c{id_}")
-    with pytest.raises(ValueError, match=r"differ in their categories: 1 \(circle\), 2 \(rect"):
+    with pytest.raises(ValueError, match=r"differ in their categories: 1 \(circle\), 10 \(star"):
         write(lambda id_: id_ + 5)
 
 
