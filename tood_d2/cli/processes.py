@@ -177,6 +177,7 @@ def _run(main: Callable[[Namespace], object], args: Namespace) -> None:
     with short_errors(program, args.traceback):
         try:
             main(args)
+            comm.synchronize()  # or one that ends early cuts the others off
             dist.destroy_process_group()
         except RuntimeError as error:
             # Gloo's errors have no type of their own.
