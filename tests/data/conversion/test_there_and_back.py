@@ -5,18 +5,14 @@ import os
 from pathlib import Path
 
 import numpy as np
-import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from label_files import boxes, save_image, write, xml
 
-from tood_d2.data.coco.checking import check_annotations
 from tood_d2.data.conversion import convert_voc, convert_yolo
 
 # 6 decimals of a box in at most 1000 pixels, 1.5 times, and rounding to 3 decimals.
 TOLERANCE = 1.5 * 0.5e-6 * 1000 + 0.5e-3 + 1e-9
-
-BCCD = Path(__file__).resolve().parents[3].parent / "shared/data/bccd"
 
 
 def write_voc(content, image_root, root, split):
@@ -112,20 +108,3 @@ def test_voc_and_yolo_there_and_back_give_the_same_boxes(tmp_path_factory, conte
     converted = convert_yolo(folder / "yolo" / "data.yaml").splits["train"]
     assert_same(content, converted, tolerance=TOLERANCE)
     assert converted["categories"] == content["categories"]
-
-
-@pytest.mark.skipif(not BCCD.is_dir(), reason="needs the BCCD data")
-def test_real_data_there_and_back_give_the_same_boxes(tmp_path):
-    for split in ("train", "val"):
-        content = json.loads((BCCD / "annotations" / f"bccd_{split}.json").read_text())
-        write_voc(content, BCCD / "images", tmp_path / "voc", split)
-        write_yolo(content, BCCD / "images", tmp_path / split, split)
-        converted = convert_yolo(tmp_path / split / "data.yaml").splits[split]
-        assert_same(content, converted, tolerance=TOLERANCE)
-        assert len(converted["annotations"]) == {"train": 2800, "val": 1135}[split]
-    splits = convert_voc(tmp_path / "voc").splits
-    for split, converted in splits.items():
-        content = json.loads((BCCD / "annotations" / f"bccd_{split}.json").read_text())
-        assert_same(content, converted)
-        assert [x["name"] for x in converted["categories"]] == ["Platelets", "RBC", "WBC"]
-        assert check_annotations(converted, split) == []
