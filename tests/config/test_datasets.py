@@ -97,6 +97,10 @@ def test_test_data_by_name_are_read_before_training(shapes, tmp_path):
     try:
         with pytest.raises(ValueError, match=r"bad.json: annotation 1: box \[1, 2, None, 4\]"):
             register_datasets(run, needed=("test",))
+        MetadataCatalog.pop("bad_by_name")
+        MetadataCatalog.get("bad_by_name").set(json_file=str(tmp_path / "bad.json"))
+        MetadataCatalog.get("bad_by_name").evaluator_type = "lvis"  # whose files are other ones
+        register_datasets(run, needed=("test",))
     finally:
         DatasetCatalog.pop("bad_by_name")
         MetadataCatalog.pop("bad_by_name")

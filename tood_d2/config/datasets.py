@@ -83,11 +83,13 @@ def _check_registered(run: Run, split: str) -> None:
                 f"no data set {name!r} is registered: name the package that does it by --trust, "
                 f"or {own}"
             )
-        json_file = MetadataCatalog.get(name).get("json_file")
+        metadata = MetadataCatalog.get(name)
+        json_file = metadata.get("json_file")
         if json_file and not os.path.isfile(json_file):
             raise FileNotFoundError(
                 f"{json_file}: the annotations of {name} are not there. Set DETECTRON2_DATASETS to "
                 f"the folder that holds coco/, or {own}"
             )
-        if json_file and split == "test" and comm.is_main_process():
+        is_coco = metadata.get("evaluator_type") == "coco"  # LVIS' files have other fields
+        if json_file and is_coco and split == "test" and comm.is_main_process():
             load_coco(json_file)  # which evaluation does, after all of training

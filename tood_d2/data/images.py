@@ -65,6 +65,12 @@ def open_image(
         raise ValueError(f"{name} cannot be read: {text}") from error
 
 
+def reason_of(error: Exception, path: str) -> str:
+    """What an error of this module says of a file, without its name."""
+    text = str(error).removeprefix(path).removeprefix(" cannot be read").removeprefix(": ")
+    return text or type(error).__name__
+
+
 def _local_path(path: str) -> str:
     if "://" not in path:
         return path

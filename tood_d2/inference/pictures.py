@@ -12,7 +12,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from ..cli.outputs import save_picture, short_name
-from ..data.images import read_image
+from ..data.images import read_image, reason_of
 from ..evaluation import coco_results
 from ..text import printable
 from .drawing import draw_detections
@@ -142,5 +142,4 @@ def _name_frames(
 def _reason(error: Exception, path: str) -> str:
     if isinstance(error.__cause__, Image.DecompressionBombError):
         return f"{error.__cause__} --max-megapixels allows more"
-    reason = str(error).removeprefix(path).removeprefix(" cannot be read").removeprefix(": ")
-    return reason or type(error).__name__
+    return reason_of(error, path)

@@ -124,3 +124,12 @@ def test_other_data_are_refused(tmp_path):
         convert_any(tmp_path / "a.jpg")
     with pytest.raises(FileNotFoundError, match="nowhere"):
         convert_any(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-32-be"])
+def test_coco_files_may_be_in_any_encoding_of_unicode(tmp_path, encoding):
+    save_image(tmp_path / "train" / "é.jpg")
+    path = tmp_path / "train" / "_annotations.coco.json"
+    path.write_text(coco("é.jpg"), encoding=encoding)
+    source = convert_any(tmp_path)
+    assert source.form == "coco" and source.splits == {"train": (path, path.parent)}

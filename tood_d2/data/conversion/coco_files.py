@@ -81,10 +81,12 @@ def find_image_folder(json_file: Path, root: Path) -> Path:
 
 @contextlib.contextmanager
 def _mapped(path: Path) -> Iterator[bytes | mmap.mmap]:
-    """Bytes of a file, which may be larger than the memory."""
+    """Bytes of a JSON file in UTF-8, which may be larger than the memory."""
     with path.open("rb") as file:
-        if path.stat().st_size == 0:
-            yield b""
+        head = file.read(4)
+        encoding = json.detect_encoding(head)
+        if not head or not encoding.startswith("utf-8"):
+            yield (head + file.read()).decode(encoding, "replace").encode()
             return
         with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
             yield content

@@ -12,7 +12,7 @@ from torch.utils.data import Dataset
 
 from detectron2.data.detection_utils import SizeMismatchError, check_image_size
 
-from ..images import read_image
+from ..images import read_image, reason_of
 
 _MAX_REFUSALS = 100
 
@@ -109,6 +109,5 @@ def image_problem(record: dict) -> str | None:
     except SizeMismatchError as error:
         return " ".join(str(error).split())
     except (OSError, ValueError) as error:
-        text = str(error).removeprefix(record["file_name"])
-        return text.removeprefix(" cannot be read").removeprefix(": ")
+        return reason_of(error, record["file_name"])
     return None
