@@ -26,6 +26,7 @@ from detectron2.modeling import DatasetMapperTTA, box_regression
 from detectron2.modeling.matcher import Matcher
 from detectron2.utils.registry import locate
 
+from ..data.loading.mixing import Mixing
 from ..modeling import ATSSAssigner, TaskAlignedAssigner
 from .yaml_file import MAX_VALUES
 
@@ -45,6 +46,7 @@ _CLASSES = (
     DatasetEvaluator,
     ShapeSpec,
     Matcher,
+    Mixing,
     box_regression.Box2BoxTransform,
     box_regression.Box2BoxTransformLinear,
     box_regression.Box2BoxTransformRotated,

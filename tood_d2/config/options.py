@@ -68,6 +68,10 @@ class Options:
         10, "dataloader.train.max_unreadable DATALOADER.MAX_UNREADABLE", at_least=0
     )
     """Unreadable images that are replaced before training ends."""
+    mosaic_prob: float = _option(0.0, "dataloader.train.mosaic.prob DATALOADER.MOSAIC.PROB")
+    """Share of the training samples that are made of four images."""
+    mosaic_close: float = _option(0.1, "dataloader.train.mosaic.close DATALOADER.MOSAIC.CLOSE")
+    """Share of training, its end, without these."""
     input_format: str = _option("BGR", "dataloader.test.mapper.image_format INPUT.FORMAT")
     """Order of the channels that the model takes."""
 
@@ -195,6 +199,8 @@ class Options:
             self._check(name, at_least is None or value >= at_least, f"at least {at_least}")
             self._check(name, not choices or value in choices, " or ".join(choices))
         self._check("epochs", self.epochs is None or self.epochs > 0, "above 0")
+        for name in ("mosaic_prob", "mosaic_close"):
+            self._check(name, 0 <= getattr(self, name) <= 1, "from 0 to 1")
         self._check("ema_decay", 0 <= self.ema_decay < 1, "at least 0 and below 1")
         for name in ("best_checkpoint", "eval_period"):
             needed = self.early_stopping == 0 or getattr(self, name)

@@ -4,6 +4,7 @@ import importlib
 
 __all__ = [
     "DatasetMapper",
+    "Mosaic",
     "build_test_loader",
     "build_train_loader",
     "get_training_dicts",

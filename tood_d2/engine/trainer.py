@@ -150,7 +150,9 @@ class Trainer(DefaultTrainer):
         if isinstance(model, TOOD):
             result.append(AssignmentHook(model))  # early: other hooks give the model other batches
         if options.precise_bn and get_bn_modules(model):
-            cfg = self._run.with_options(num_workers=0).cfg  # saves time and memory
+            # Real images, and no workers, which saves time and memory.
+            changes = {"num_workers": 0} | ({"mosaic_prob": 0.0} if options.mosaic_prob else {})
+            cfg = self._run.with_options(**changes).cfg
             batches = self.build_train_loader(cfg)
             result.append(
                 hooks.PreciseBN(options.eval_period, model, batches, options.precise_bn_iters)

@@ -6,7 +6,13 @@ import detectron2.data.transforms as T
 from detectron2.config import LazyCall as L
 from detectron2.data import get_detection_dataset_dicts
 from tood_d2.config import default_options
-from tood_d2.data import DatasetMapper, build_test_loader, build_train_loader, get_training_dicts
+from tood_d2.data import (
+    DatasetMapper,
+    Mosaic,
+    build_test_loader,
+    build_train_loader,
+    get_training_dicts,
+)
 from tood_d2.evaluation import IllustratedCOCOEvaluator
 from tood_d2.inference.augmentation import build_tta_mapper
 
@@ -29,6 +35,15 @@ dataloader.train = L(build_train_loader)(
         ],
         image_format="${model.input_format}",
         use_instance_mask=False,
+    ),
+    # Samples of four images each, until the last part (close) of training.
+    mosaic=L(Mosaic)(
+        prob=0.0,
+        close=0.1,
+        num_iters="${train.max_iter}",
+        batches_per_iter="${train.gradient_accumulation}",
+        scale=[0.5, 1.0],
+        min_visible=0.25,
     ),
     total_batch_size=16,
     num_workers=4,

@@ -1,5 +1,12 @@
 from .filtering import get_training_dicts
 from .loader import build_test_loader, build_train_loader
 from .mapper import DatasetMapper
+from .mixing import Mosaic
 
-__all__ = ["DatasetMapper", "build_test_loader", "build_train_loader", "get_training_dicts"]
+__all__ = [
+    "DatasetMapper",
+    "Mosaic",
+    "build_test_loader",
+    "build_train_loader",
+    "get_training_dicts",
+]

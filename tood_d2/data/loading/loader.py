@@ -19,6 +19,7 @@ from detectron2.utils import comm
 
 from ...cli.shared_memory import end_workers_without_memory
 from .mapper import DatasetMapper
+from .mixing import Mosaic
 from .samples import NamedErrors, Sample, SeededSamples
 
 _SECONDS_AFTER_SIGTERM = 60
@@ -106,7 +107,12 @@ def _set_up_worker(worker: int) -> None:
 def _from_config(cfg, **kwargs) -> dict:
     kwargs = {"mapper": DatasetMapper(cfg, is_train=True)} | kwargs
     arguments = _train_loader_from_config(cfg, **kwargs)
-    return {"max_unreadable": cfg.DATALOADER.MAX_UNREADABLE, **arguments}
+    mixing = {
+        "num_iters": cfg.SOLVER.MAX_ITER,
+        "batches_per_iter": cfg.SOLVER.GRADIENT_ACCUMULATION,
+    }
+    mosaic = Mosaic(cfg.DATALOADER.MOSAIC.PROB, cfg.DATALOADER.MOSAIC.CLOSE, **mixing)
+    return {"max_unreadable": cfg.DATALOADER.MAX_UNREADABLE, "mosaic": mosaic, **arguments}
 
 
 @configurable(from_config=_from_config)
@@ -120,6 +126,7 @@ def build_train_loader(
     aspect_ratio_grouping: bool = True,
     num_workers: int = 0,
     max_unreadable: int = 10,
+    mosaic: Mosaic | None = None,
     **kwargs,
 ) -> TrainLoader:
     """Detectron2's loader, for runs that are interrupted and data that get damaged.
@@ -133,6 +140,7 @@ def build_train_loader(
             as often (arXiv 1908.03195, Appendix B.2).
         max_unreadable: images that turn out to be unreadable before training ends; until then
             others replace them.
+        mosaic: makes samples of four images, None for never.
 
     Raises:
         ValueError: if the processes cannot share the batch.
@@ -151,8 +159,11 @@ def build_train_loader(
     groups = [int(aspect_ratio_grouping and x["width"] > x["height"]) for x in dataset]
     # Positions are those in the order of this process, so its number belongs to the seed.
     seed = comm.shared_random_seed() * num_processes + comm.get_rank()
-    samples = SeededSamples(DatasetFromList(dataset, copy=False), mapper, seed, max_unreadable)
-    batches = partial(_group, sampler, total_batch_size // num_processes, groups)
+    batch_size = total_batch_size // num_processes
+    mixings = [(x, x.num_batches * batch_size) for x in [mosaic] if x and x.prob > 0]
+    records = DatasetFromList(dataset, copy=False)
+    samples = SeededSamples(records, mapper, seed, max_unreadable, mixings)
+    batches = partial(_group, sampler, batch_size, groups)
     return TrainLoader(samples, batches, num_workers=num_workers, **kwargs)
 
 

@@ -13,6 +13,7 @@ from torch.utils.data import Dataset
 from detectron2.data.detection_utils import SizeMismatchError, check_image_size
 
 from ..images import read_image, reason_of
+from .mixing import Mixing
 
 _MAX_REFUSALS = 100
 
@@ -58,6 +59,7 @@ class SeededSamples(Dataset):
     mapper: Callable[[dict], Any]  # as Detectron2's; it refuses a record by returning None
     seed: int  # of augmentations
     max_unreadable: int  # replacements of a sample
+    mixings: Sequence[tuple[Mixing, float]] = ()  # each with the position of its end
 
     def __len__(self) -> int:
         return len(self.records)
@@ -72,17 +74,30 @@ class SeededSamples(Dataset):
         position, index = sample
         unreadable: dict[str, str] = {}
         with seeded(self.seed, position):
-            for _ in range(_MAX_REFUSALS):
-                try:
-                    content = NamedErrors(self.mapper)(self.records[index])
-                except ValueError:
-                    problem = image_problem(self.records[index])
-                    if problem is None:
-                        raise  # the mapper fails on this image
-                    content, unreadable[self.records[index]["file_name"]] = None, problem
-                if content is not None or len(unreadable) > self.max_unreadable:
-                    return Sample(content, unreadable)
-                index = np.random.randint(len(self.records))
+            content = self._map(index, unreadable)
+            for mixing, end in self.mixings:
+                if content is None or position >= end or np.random.rand() >= mixing.prob:
+                    continue
+                others = [
+                    self._map(i, unreadable)
+                    for i in np.random.randint(len(self.records), size=mixing.num_others)
+                ]
+                content = None if any(x is None for x in others) else mixing([content, *others])
+        return Sample(content, unreadable)
+
+    def _map(self, index: int, unreadable: dict[str, str]) -> Any:
+        """The mapper's sample of a record or of one that replaces it; None if none can be read."""
+        for _ in range(_MAX_REFUSALS):
+            try:
+                content = NamedErrors(self.mapper)(self.records[index])
+            except ValueError:
+                problem = image_problem(self.records[index])
+                if problem is None:
+                    raise  # the mapper fails on this image
+                content, unreadable[self.records[index]["file_name"]] = None, problem
+            if content is not None or len(unreadable) > self.max_unreadable:
+                return content
+            index = np.random.randint(len(self.records))
         raise ValueError(f"the mapper made no sample of {_MAX_REFUSALS} images in a row")
 
 
