@@ -8,6 +8,9 @@ from torch import Tensor
 
 STYLES = ("official", "mmdet")
 
+# Of MobileNet, EfficientNet, ConvNeXt, DenseNet and VGG; RegNet; MNASNet; ShuffleNet; GoogLeNet.
+_TORCHVISION_BODIES = ("features.", "trunk_output.", "layers.", "stage2.", "inception3a.")
+
 
 def _rules() -> Iterator[tuple[str, ...]]:
     """Module names by :data:`STYLES`, or one for both, and here; ``*`` is an index all share."""
@@ -87,14 +90,16 @@ def convert_official_state_dict(state_dict: Mapping[str, Tensor]) -> dict[str, T
 
 
 def convert_torchvision_state_dict(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Renames the tensors of a torchvision ResNet or ResNeXt to those of TOOD's backbone.
+    """Renames the tensors of a classifier of torchvision to those of TOOD's backbone.
 
-    The official models call them as torchvision does, after "backbone.". The classifier ``fc`` is
-    left out.
+    The official models call those of a ResNet as torchvision does, after "backbone."; the
+    classifier ``fc`` is left out. Those of other networks are for a :class:`.TorchvisionBackbone`.
 
     Raises:
         ValueError: names the tensors that are not a ResNet's.
     """
+    if any(name.startswith(_TORCHVISION_BODIES) for name in state_dict):
+        return {f"backbone.bottom_up.body.{k}": v for k, v in state_dict.items()}
     body = {f"backbone.{k}": v for k, v in state_dict.items() if not k.startswith("fc.")}
     return convert_official_state_dict(body)
 
@@ -107,7 +112,8 @@ def recognize(state_dict: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
     """
     if any(name.startswith("head.") or ".bottom_up." in name for name in state_dict):
         return state_dict
-    if "layer1.0.conv1.weight" in state_dict:
+    bodies = ("layer1.0.conv1.", *_TORCHVISION_BODIES)
+    if any(name.startswith(bodies) for name in state_dict):
         return convert_torchvision_state_dict(state_dict)
     return convert_official_state_dict(state_dict)
 

@@ -1,5 +1,6 @@
 from .assigners import ATSSAssigner, TaskAlignedAssigner
 from .backbones.resnet import build_fpn, build_resnet, build_tood_resnet_fpn_backbone
+from .backbones.torchvision_backbone import TorchvisionBackbone
 from .foveabox import FoveaBox, LogDistanceTransform
 from .heads import HEADS, ParallelHead, TaskAlignedDeltaHead, TaskAlignedHead
 from .meta_arch import TOOD
@@ -14,6 +15,7 @@ __all__ = [
     "TaskAlignedAssigner",
     "TaskAlignedDeltaHead",
     "TaskAlignedHead",
+    "TorchvisionBackbone",
     "build_fpn",
     "build_resnet",
     "build_tood_resnet_fpn_backbone",

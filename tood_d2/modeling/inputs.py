@@ -15,14 +15,15 @@ def check_stem(backbone: Backbone, pixel_mean: Sequence[float], pixel_std: Seque
     """Raises a ValueError if the numbers of channels do not fit each other.
 
     Args:
-        backbone: looked into if it is a ResNet of Detectron2, or an FPN on one.
+        backbone: looked into if it, or that below an FPN, has ``in_channels`` or a stem that has.
         pixel_mean, pixel_std: one for each channel.
     """
     keys = "model.pixel_mean and model.pixel_std or MODEL.PIXEL_MEAN and MODEL.PIXEL_STD (YAML)"
     numbers = len(pixel_mean), len(pixel_std)
     if numbers[0] != numbers[1]:
         raise ValueError(f"{keys} should have as many values, not {numbers[0]} and {numbers[1]}")
-    stem = getattr(getattr(backbone, "bottom_up", backbone), "stem", None)
+    bottom_up = getattr(backbone, "bottom_up", backbone)
+    stem = bottom_up if hasattr(bottom_up, "in_channels") else getattr(bottom_up, "stem", None)
     channels = getattr(stem, "in_channels", numbers[0])
     if channels != numbers[0]:
         raise ValueError(
