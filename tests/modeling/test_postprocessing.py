@@ -77,3 +77,20 @@ def test_predictions_that_are_not_finite():
 def test_nothing_above_the_threshold():
     scores = [[[0.1, 0.2]], [[0.0, 0.25]]]
     assert detect(scores, [[A], [B]]) == ([], [], [])
+
+
+def test_soft_nms_drops_what_falls_below_the_threshold():
+    # IoU with the first box is 0.8 and 0.5, that of the others 0.625: see test_suppression.py.
+    boxes, scores = [A, [0, 0, 10, 8], [0, 0, 10, 5]], [[[0.9], [0.8], [0.7]]]
+    result = detect(scores, [boxes], nms_type="soft_gaussian")
+    assert result == ([A, boxes[2]], [0, 0], [0.9, 0.42457146])
+    result = detect(scores, [boxes], nms_type="soft_gaussian", score_thresh=0.05)
+    assert result == ([A, boxes[2], boxes[1]], [0, 0, 0], [0.9, 0.42457146, 0.10183580])
+
+
+def test_soft_nms_of_nothing_and_of_predictions_that_are_not_finite():
+    nan, inf = math.nan, math.inf
+    settings = {"nms_type": "soft_linear"}
+    assert detect([[[0.1, 0.2]]], [[A]], **settings) == ([], [], [])
+    scores = [[[0.9, nan], [0.9, 0.9], [nan, nan]]]
+    assert detect(scores, [[A, [0, 0, inf, 9], B]], **settings) == ([A], [0], [0.9])

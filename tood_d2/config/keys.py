@@ -68,4 +68,7 @@ def add_tood_config(cfg: CN) -> None:
             parent = cfg
             for folder in folders:
                 parent = parent.setdefault(folder, CN())
+    # "hard", or Soft-NMS: "soft_linear" or "soft_gaussian" with this sigma.
+    node.NMS_TYPE_TEST = "hard"
+    node.SOFT_NMS_SIGMA_TEST = 0.5
             parent.setdefault(name, default)  # unless Detectron2 or a project has it already

@@ -24,8 +24,14 @@ def read_metadata(run: Run, model: nn.Module, has_nms: bool) -> Metadata:
     """What a run and its model say of an exported model.
 
     Raises:
-        ValueError: if images for testing are not resized by their shorter side alone.
+        ValueError: if images for testing are not resized by their shorter side alone, or the model
+            has Soft-NMS, which ONNX has no operator for.
     """
+    if getattr(model, "test_nms_type", "hard") != "hard":
+        raise ValueError(
+            f"ONNX has no Soft-NMS ({model.test_nms_type}): export with model.test_nms_type=hard, "
+            "in YAML MODEL.TOOD.NMS_TYPE_TEST hard"
+        )
     resize, *others = run.test_augmentations()
     if others or not isinstance(resize, ResizeShortestEdge) or len({*resize.short_edge_length}) > 1:
         raise ValueError(

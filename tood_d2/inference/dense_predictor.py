@@ -84,6 +84,9 @@ class DensePredictor(Predictor):
             topk_candidates=model.test_topk_candidates,
             nms_thresh=model.test_nms_thresh if nms_thresh is None else nms_thresh,
             max_detections=model.max_detections_per_image,
+            # Detectron2's detectors have hard NMS alone.
+            nms_type=getattr(model, "test_nms_type", "hard"),
+            soft_nms_sigma=getattr(model, "test_soft_nms_sigma", 0.5),
         )
         sample = predictions.batched_input
         return detector_postprocess(instances, sample["height"], sample["width"])

@@ -23,6 +23,7 @@ from .heads import HEADS
 from .inputs import check_channels, check_stem, ground_truth
 from .losses import giou_loss, task_aligned_focal_loss
 from .postprocessing import select_detections
+from .suppression import check_nms_type
 from .targets import (
     Targets,
     assignment_metrics,
@@ -69,6 +70,8 @@ class TOOD(DenseDetector):
         test_score_thresh: float = 0.05,
         test_topk_candidates: int = 1000,
         test_nms_thresh: float = 0.6,
+        test_nms_type: str = "hard",
+        test_soft_nms_sigma: float = 0.5,
         max_detections_per_image: int = 100,
         pixel_mean: tuple[float, ...],
         pixel_std: tuple[float, ...],
@@ -88,14 +91,17 @@ class TOOD(DenseDetector):
             box_loss_weight: of the GIoU loss in both phases.
             test_score_thresh, test_topk_candidates, test_nms_thresh, max_detections_per_image:
                 see :func:`select_detections`.
+            test_nms_type: "hard", "soft_linear" or "soft_gaussian", see :func:`.suppress`.
+            test_soft_nms_sigma: of "soft_gaussian".
             pixel_mean, pixel_std: of the image's channels in the order of ``input_format``.
             input_format: "RGB", "BGR" or "L" (grey), what the images are expected in.
 
         Raises:
-            ValueError: on a focusing exponent with an infinite gradient, or if the numbers of
-                channels do not fit each other.
+            ValueError: on a focusing exponent with an infinite gradient, an unknown type of NMS,
+                or if the numbers of channels do not fit each other.
         """
         check_stem(backbone, pixel_mean, pixel_std)
+        check_nms_type(test_nms_type, test_soft_nms_sigma)
         mean, std = (tuple(map(float, x)) for x in (pixel_mean, pixel_std))
         super().__init__(backbone, head, head_in_features, pixel_mean=mean, pixel_std=std)
         self.num_classes = num_classes
@@ -113,6 +119,8 @@ class TOOD(DenseDetector):
         self.test_score_thresh = test_score_thresh
         self.test_topk_candidates = test_topk_candidates
         self.test_nms_thresh = test_nms_thresh
+        self.test_nms_type = test_nms_type
+        self.test_soft_nms_sigma = test_soft_nms_sigma
         self.max_detections_per_image = max_detections_per_image
         self.input_format = input_format
         self.assignment_metrics: dict[str, Tensor] = {}
@@ -148,6 +156,8 @@ class TOOD(DenseDetector):
             "input_format": cfg.INPUT.FORMAT,
         }
 
+            "test_nms_type": node.NMS_TYPE_TEST,
+            "test_soft_nms_sigma": node.SOFT_NMS_SIGMA_TEST,
     def in_initial_phase(self, iteration: int) -> bool:
         """Whether an iteration of training belongs to the initial phase."""
         return self.initial_phase_iters == ALWAYS or iteration < self.initial_phase_iters
@@ -352,6 +362,8 @@ class TOOD(DenseDetector):
             for i, image_size in enumerate(images.image_sizes)
         ]
 
+                nms_type=self.test_nms_type,
+                soft_nms_sigma=self.test_soft_nms_sigma,
 
 def _mean_over_processes(normalizer: Tensor) -> Tensor:
     """The mean of a loss's divisor over the processes, 1 where it is zero."""

@@ -3,8 +3,10 @@
 import torch
 from torch import Tensor
 
-from detectron2.layers import batched_nms, cat
+from detectron2.layers import cat
 from detectron2.structures import Boxes, Instances
+
+from .suppression import suppress
 
 
 def select_detections(
@@ -16,6 +18,8 @@ def select_detections(
     topk_candidates: int,
     nms_thresh: float,
     max_detections: int,
+    nms_type: str = "hard",
+    soft_nms_sigma: float = 0.5,
 ) -> Instances:
     """Selects, clips and suppresses the dense predictions of one image.
 
@@ -29,6 +33,8 @@ def select_detections(
         topk_candidates: (location, class) pairs per level that go into NMS.
         nms_thresh: IoU above which NMS suppresses, within a class.
         max_detections: number of detections returned at most.
+        nms_type, soft_nms_sigma: see :func:`.suppress`; Soft-NMS lowers scores and then drops
+            those that are no longer above ``score_thresh``.
 
     Returns:
         Instances with ``pred_boxes``, ``scores`` and ``pred_classes``, by falling score.
@@ -45,7 +51,14 @@ def select_detections(
         classes.append(class_idxs[topk])
     boxes, scores, classes = Boxes(cat(boxes)), cat(scores), cat(classes)
     boxes.clip(image_size)
-    keep = batched_nms(boxes.tensor, scores, classes, nms_thresh)[:max_detections]
-    return Instances(
-        image_size, pred_boxes=boxes[keep], scores=scores[keep], pred_classes=classes[keep]
+    keep, scores = suppress(
+        boxes.tensor,
+        scores,
+        classes,
+        nms_type=nms_type,
+        nms_thresh=nms_thresh,
+        sigma=soft_nms_sigma,
+        score_thresh=score_thresh,
+        max_detections=max_detections,
     )
+    return Instances(image_size, pred_boxes=boxes[keep], scores=scores, pred_classes=classes[keep])
