@@ -61,6 +61,9 @@ def add_tood_config(cfg: CN) -> None:
     # Number of (location, class) pairs per level that go into NMS.
     node.TOPK_CANDIDATES_TEST = 1000
     node.NMS_THRESH_TEST = 0.6
+    # "hard", or Soft-NMS: "soft_linear" or "soft_gaussian" with this sigma.
+    node.NMS_TYPE_TEST = "hard"
+    node.SOFT_NMS_SIGMA_TEST = 0.5
 
     for _, keys, default in all_options():
         if keys.yaml:
@@ -68,7 +71,4 @@ def add_tood_config(cfg: CN) -> None:
             parent = cfg
             for folder in folders:
                 parent = parent.setdefault(folder, CN())
-    # "hard", or Soft-NMS: "soft_linear" or "soft_gaussian" with this sigma.
-    node.NMS_TYPE_TEST = "hard"
-    node.SOFT_NMS_SIGMA_TEST = 0.5
             parent.setdefault(name, default)  # unless Detectron2 or a project has it already

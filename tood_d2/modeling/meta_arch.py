@@ -150,14 +150,14 @@ class TOOD(DenseDetector):
             "test_score_thresh": node.SCORE_THRESH_TEST,
             "test_topk_candidates": node.TOPK_CANDIDATES_TEST,
             "test_nms_thresh": node.NMS_THRESH_TEST,
+            "test_nms_type": node.NMS_TYPE_TEST,
+            "test_soft_nms_sigma": node.SOFT_NMS_SIGMA_TEST,
             "max_detections_per_image": cfg.TEST.DETECTIONS_PER_IMAGE,
             "pixel_mean": cfg.MODEL.PIXEL_MEAN,
             "pixel_std": cfg.MODEL.PIXEL_STD,
             "input_format": cfg.INPUT.FORMAT,
         }
 
-            "test_nms_type": node.NMS_TYPE_TEST,
-            "test_soft_nms_sigma": node.SOFT_NMS_SIGMA_TEST,
     def in_initial_phase(self, iteration: int) -> bool:
         """Whether an iteration of training belongs to the initial phase."""
         return self.initial_phase_iters == ALWAYS or iteration < self.initial_phase_iters
@@ -358,12 +358,12 @@ class TOOD(DenseDetector):
                 topk_candidates=self.test_topk_candidates,
                 nms_thresh=self.test_nms_thresh,
                 max_detections=self.max_detections_per_image,
+                nms_type=self.test_nms_type,
+                soft_nms_sigma=self.test_soft_nms_sigma,
             )
             for i, image_size in enumerate(images.image_sizes)
         ]
 
-                nms_type=self.test_nms_type,
-                soft_nms_sigma=self.test_soft_nms_sigma,
 
 def _mean_over_processes(normalizer: Tensor) -> Tensor:
     """The mean of a loss's divisor over the processes, 1 where it is zero."""

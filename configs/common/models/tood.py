@@ -49,10 +49,10 @@ model = L(TOOD)(
     test_score_thresh=0.05,
     test_topk_candidates=1000,
     test_nms_thresh=0.6,
-    max_detections_per_image=100,
-    # ImageNet in RGB, as torchvision's weights expect; Detectron2's own weights expect BGR.
     test_nms_type="hard",
     test_soft_nms_sigma=0.5,
+    max_detections_per_image=100,
+    # ImageNet in RGB, as torchvision's weights expect; Detectron2's own weights expect BGR.
     pixel_mean=[123.675, 116.28, 103.53],
     pixel_std=[58.395, 57.12, 57.375],
     input_format="RGB",
