@@ -19,7 +19,7 @@ def test_overrides():
     assert cfg.model.backbone.bottom_up.stride_in_1x1 is True
     for overrides in (["SOLVER.MAX_ITER", "7"], ["SOLVER.MAX_ITER=7"]):
         run = load_run(YAML, overrides)
-        assert run.options.max_iter == 7 and run.overridden == {"SOLVER.MAX_ITER"}
+        assert run.options.max_iter == 7 and run.overridden == {"SOLVER.MAX_ITER": 87960}
 
 
 @pytest.mark.parametrize(

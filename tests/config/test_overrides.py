@@ -118,7 +118,7 @@ def test_values_of_other_kinds_keep_their_grammar():
     assert "model.backbone.bottom_up.stride_in_1x1" in run.overridden
     run = load_run(YAML, ["OUTPUT_DIR=a=b", "SOLVER.BASE_LR", "1", "SOLVER.STEPS", "[3,4]"])
     assert (run.options.output_dir, run.options.lr, run.options.steps) == ("a=b", 1.0, (3, 4))
-    assert run.overridden == {"OUTPUT_DIR", "SOLVER.BASE_LR", "SOLVER.STEPS"}
+    assert set(run.overridden) == {"OUTPUT_DIR", "SOLVER.BASE_LR", "SOLVER.STEPS"}
 
 
 @pytest.mark.parametrize(

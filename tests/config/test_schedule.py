@@ -24,6 +24,7 @@ KEYS = {
     "scale": ("train.scale_schedule", "SOLVER.SCALE_SCHEDULE"),
     "reference": ("train.reference_batch_size", "SOLVER.REFERENCE_BATCH_SIZE"),
     "epochs": ("train.epochs", "SOLVER.EPOCHS"),
+    "min_iter": ("train.min_iter", "SOLVER.MIN_ITER"),
 }
 LENGTHS = ("max_iter", "eval_period", "checkpoint_period", "initial_phase")
 # 120 iterations with 12 of warm-up, steps at 80 and 110, 40 in the initial phase.
@@ -46,7 +47,7 @@ def load(kind, overrides=(), **settings):
         overrides += [f"{lazy_key}={value}"] if kind == "py" else [yaml_key, value]
     overrides += ["train.device=cpu"] if kind == "py" else ["MODEL.DEVICE", "cpu"]
     run = load_run(str(CONFIGS / f"tood_R_50_FPN_1x.{kind}"), overrides)
-    return replace(run, overridden=frozenset())  # as if the config's file had them
+    return replace(run, overridden={})  # as if the config's file had them
 
 
 def load_short(kind, **settings):
@@ -181,11 +182,36 @@ def test_no_length_becomes_zero(kind):
 @pytest.mark.parametrize("kind", KINDS)
 def test_epochs_leave_lengths_that_the_user_gave(kind):
     column = KINDS.index(kind)
-    given = {KEYS["eval_period"][column], KEYS["initial_phase"][column]}
     run = load_short(kind, epochs=2.5)
-    run = replace(run, overridden=frozenset(given))
+    given = {KEYS["eval_period"][column]: 7330, KEYS["initial_phase"][column]: 29320}
+    run = replace(run, overridden=given)
     # 16 iterations instead of 120.
     assert read(fit(run, num_images=100), *LENGTHS) == [16, 30, 8, 40]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_max_iter_of_the_command_line_takes_the_place_of_the_files_epochs(kind):
+    run = load_short(kind, epochs=2.5)  # 120 iterations, 40 of them in the initial phase
+    key = KEYS["max_iter"][KINDS.index(kind)]
+    run = replace(run.with_options(max_iter=60), overridden={key: 120})
+    # All are halved.
+    assert read(fit(run, num_images=100), *LENGTHS) == [60, 15, 30, 20]
+    run = replace(run, overridden=run.overridden | {KEYS["epochs"][KINDS.index(kind)]: None})
+    # 16 iterations, see test_epochs
+    assert read(fit(run, num_images=100), *LENGTHS) == [16, 4, 8, 5]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_least_number_of_iterations(kind):
+    # 2.5 epochs of 100 images are 16 iterations, of 1600 images 250.
+    run = load_short(kind, epochs=2.5, min_iter=60)
+    assert read(fit(run, num_images=100), *LENGTHS) == [60, 15, 30, 20]
+    assert read(fit(run, num_images=1600), "max_iter") == [250]
+    # 60 iterations of 16 images are 120 of 8.
+    run = load_short(kind, epochs=2.5, min_iter=60, batch_size=8, scale=True)
+    assert read(fit(run, num_images=100), *LENGTHS) == [120, 30, 60, 40]
+    # Without epochs it says nothing.
+    assert read(fit(load_short(kind, min_iter=600)), "max_iter") == [120]
 
 
 @pytest.mark.parametrize("kind", KINDS)

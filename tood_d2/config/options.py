@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, get_args
 
 AMP_DTYPES = ("float16", "bfloat16")
 CLIP_TYPES = ("value", "norm")
+OPTIMIZERS = ("SGD", "AdamW")
 
 
 class Keys(NamedTuple):
@@ -68,6 +69,8 @@ class Options:
         10, "dataloader.train.max_unreadable DATALOADER.MAX_UNREADABLE", at_least=0
     )
     """Unreadable images that are replaced before training ends."""
+    min_visible: float = _option(0.0, "dataloader.train.mapper.min_visible INPUT.MIN_VISIBLE")
+    """Share of a box that crops have to leave for the object to be kept."""
     mosaic_prob: float = _option(0.0, "dataloader.train.mosaic.prob DATALOADER.MOSAIC.PROB")
     """Share of the training samples that are made of four images."""
     mosaic_close: float = _option(0.1, "dataloader.train.mosaic.close DATALOADER.MOSAIC.CLOSE")
@@ -94,6 +97,8 @@ class Options:
     """Length of training in iterations."""
     epochs: float | None = _option(None, "train.epochs SOLVER.EPOCHS")
     """Length of training in epochs; all other lengths are stretched with it."""
+    min_iter: int = _option(0, "train.min_iter SOLVER.MIN_ITER", at_least=0)
+    """Where a length in epochs gives fewer iterations: these instead."""
     steps: tuple = _option((), "- SOLVER.STEPS")
     """Iterations at which the learning rate falls."""
     warmup_iters: int = _option(0, "- SOLVER.WARMUP_ITERS", at_least=0)
@@ -104,6 +109,10 @@ class Options:
     """Iterations of ATSS before task alignment learning; 0 for none, -1 for all."""
     lr: float = _option(0.01, "optimizer.lr SOLVER.BASE_LR")
     """Learning rate."""
+    optimizer: str = _option("SGD", "- SOLVER.OPTIMIZER", choices=OPTIMIZERS)
+    """In a LazyConfig, ``optimizer`` itself."""
+    undecayed: list = _option([], "- SOLVER.UNDECAYED")
+    """Names of parameters, within their modules, that have no weight decay."""
     scale_schedule: bool = _option(False, "train.scale_schedule SOLVER.SCALE_SCHEDULE")
     """Scale learning rate and lengths to the images per step."""
     reference_batch_size: int = _option(
@@ -199,7 +208,7 @@ class Options:
             self._check(name, at_least is None or value >= at_least, f"at least {at_least}")
             self._check(name, not choices or value in choices, " or ".join(choices))
         self._check("epochs", self.epochs is None or self.epochs > 0, "above 0")
-        for name in ("mosaic_prob", "mosaic_close"):
+        for name in ("min_visible", "mosaic_prob", "mosaic_close"):
             self._check(name, 0 <= getattr(self, name) <= 1, "from 0 to 1")
         self._check("ema_decay", 0 <= self.ema_decay < 1, "at least 0 and below 1")
         for name in ("best_checkpoint", "eval_period"):

@@ -29,7 +29,7 @@ _CLASS_NAMES = keys_of("class_names")
 _KEY = re.compile(r"\+{0,2}([\w-]+(?:\.[\w-]+|\[\d+\])*)")
 
 
-def override_lazy(cfg: DictConfig, overrides: Sequence[str]) -> frozenset[str]:
+def override_lazy(cfg: DictConfig, overrides: Sequence[str]) -> dict[str, Any]:
     """Applies overrides to a LazyConfig in place, one after the other.
 
     Args:
@@ -37,13 +37,13 @@ def override_lazy(cfg: DictConfig, overrides: Sequence[str]) -> frozenset[str]:
         overrides: ``["key=value", ...]``.
 
     Returns:
-        The keys.
+        The keys, with the values that the config had.
 
     Raises:
         ValueError: if an override is malformed, its key unknown, or its value of another kind
             than the one in the config. Names the key, and says how to quote text.
     """
-    overridden = set()
+    overridden: dict[str, Any] = {}
     for override in overrides:
         name, equals, text = override.partition("=")
         match = _KEY.fullmatch(name)
@@ -59,13 +59,13 @@ def override_lazy(cfg: DictConfig, overrides: Sequence[str]) -> frozenset[str]:
             text = str(error).partition("\n")[0]
             raise ValueError(f"override {override!r}: {text}") from error
         _check_kind(key, value, list(old) if isinstance(old, ListConfig) else old)
-        overridden.add(key)
-    return frozenset(overridden)
+        overridden.setdefault(key, old)
+    return overridden
 
 
-def override_yaml(cfg: CfgNode, overrides: Sequence[str]) -> frozenset[str]:
+def override_yaml(cfg: CfgNode, overrides: Sequence[str]) -> dict[str, Any]:
     """The same for a CfgNode, whose overrides may also be ``["KEY", "value", ...]``."""
-    overridden = set()
+    overridden: dict[str, Any] = {}
     for key, text in _pairs(overrides):
         *folders, name = key.split(".")
         node = cfg
@@ -76,9 +76,9 @@ def override_yaml(cfg: CfgNode, overrides: Sequence[str]) -> frozenset[str]:
             node = inner
         if name not in node:
             raise _unknown_key(key, name, node)
+        overridden.setdefault(key, node[name])
         node[name] = _read_yaml(key, text, node[name])
-        overridden.add(key)
-    return frozenset(overridden)
+    return overridden
 
 
 def escape_references(text: str) -> str:

@@ -2,8 +2,8 @@
 
 import copy
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from functools import cached_property
 from typing import Any, ClassVar
 
@@ -30,12 +30,12 @@ class Run(ABC):
 
     Attributes:
         cfg: the config itself.
-        overridden: keys that the user gave on the command line.
+        overridden: keys that the user gave on the command line, with the values that they had.
     """
 
     _KIND: ClassVar[int]  # position of its keys
     cfg: CfgNode | DictConfig
-    overridden: frozenset[str] = frozenset()
+    overridden: Mapping[str, Any] = field(default_factory=dict)
 
     @cached_property
     def options(self) -> Options:

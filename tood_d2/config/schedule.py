@@ -40,7 +40,8 @@ def fit_schedule(run: Run) -> Run:
     size to ``reference_batch_size``, and all lengths in iterations are divided by it: those of
     training, of the initial phase, of warm-up, the steps, and the periods of evaluation and
     checkpoints (arXiv 1706.02677, Sec. 2.1). Then ``epochs``, if given, stretches all these lengths
-    alike, other than those that the user gave on the command line.
+    alike, other than those that the user gave on the command line. In a config that has ``epochs``,
+    a ``max_iter`` from the command line takes their place.
 
     The result has both switched off, so that it is not scaled twice.
 
@@ -63,23 +64,30 @@ def fit_schedule(run: Run) -> Run:
             f"{run.key('scale_schedule')} True"
         )
     lengths = {name: getattr(options, name) for name in _LENGTHS if run.key(name)}
+    shrink = options.reference_batch_size / batch_size if options.scale_schedule else 1
     if options.scale_schedule:
-        factor = batch_size / options.reference_batch_size
-        changes |= {"lr": options.lr * factor, "scale_schedule": False}
-        lengths = {name: _scale(length, 1 / factor) for name, length in lengths.items()}
+        changes |= {"lr": options.lr / shrink, "scale_schedule": False}
+        lengths = {name: _scale(length, shrink) for name, length in lengths.items()}
     if options.epochs is not None:
-        max_iter = math.ceil(options.epochs * len(run.training_dicts()) / batch_size)
-        factor = max_iter / max(lengths["max_iter"], 1)
+        written = run.overridden.get(run.key("max_iter"), options.max_iter)
+        if not _max_iter_instead_of_epochs(run):
+            iterations = math.ceil(options.epochs * len(run.training_dicts()) / batch_size)
+            lengths["max_iter"] = max(iterations, _scale(options.min_iter, shrink))
+        factor = lengths["max_iter"] / max(_scale(written, shrink), 1)
         for name, length in lengths.items():
-            if run.key(name) not in run.overridden:
+            if name != "max_iter" and run.key(name) not in run.overridden:
                 lengths[name] = _scale(length, factor)
-        lengths["max_iter"] = max_iter
-        changes["epochs"] = None
+        changes |= {"epochs": None, "min_iter": 0}
     changes = {k: x for k, x in (changes | lengths).items() if x != getattr(options, k)}
     if changes:
         lines = [f"  {run.key(x)}: {getattr(options, x)} -> {new}" for x, new in changes.items()]
         logger.info(f"Schedule for {batch_size} images per step:\n" + "\n".join(lines))
     return run.with_options(**changes) if changes else run
+
+
+def _max_iter_instead_of_epochs(run: Run) -> bool:
+    given = run.overridden
+    return run.key("max_iter") in given and run.key("epochs") not in given
 
 
 def _scale(length: int | tuple[int, ...], factor: float) -> int | tuple[int, ...]:
