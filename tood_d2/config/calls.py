@@ -64,7 +64,7 @@ _FUNCTIONS = {
     "tood_d2.data.loading.loader.build_test_loader",
     "tood_d2.data.loading.loader.build_train_loader",
     "tood_d2.inference.augmentation.build_tta_mapper",
-    "tood_d2.modeling.backbones.resnet.build_fpn",
+    "tood_d2.modeling.backbones.fpn.build_fpn",
     "tood_d2.modeling.backbones.resnet.build_resnet",
 }
 _MOVED = {

@@ -32,6 +32,29 @@ def check_stem(backbone: Backbone, pixel_mean: Sequence[float], pixel_std: Seque
         )
 
 
+def check_levels(backbone: Backbone, names: Sequence[str], strides: Sequence[int]) -> None:
+    """Raises a ValueError if the head's levels are not those of its anchors.
+
+    Args:
+        backbone: with the features.
+        names: of the features that the head takes.
+        strides: of the anchors of each level.
+    """
+    keys = "model.head_in_features or MODEL.TOOD.IN_FEATURES (YAML)"
+    shapes = backbone.output_shape()
+    if unknown := [name for name in names if name not in shapes]:
+        raise ValueError(
+            f"{keys} has {', '.join(unknown)}, but the backbone has {', '.join(shapes)}: set "
+            "out_features of the backbone or num_top_levels of build_fpn as well"
+        )
+    own = [shapes[name].stride for name in names]
+    if own != list(strides):
+        raise ValueError(
+            f"{keys} is {', '.join(names)} of the strides {own}, but the anchors' are "
+            f"{list(strides)}: set model.head.anchor_generator.strides and .sizes to fit"
+        )
+
+
 def check_channels(batched_inputs: list[dict], num_channels: int) -> None:
     """Raises a ValueError that names the first image with another number of channels.
 

@@ -20,7 +20,7 @@ from detectron2.utils.events import get_event_storage
 
 from .assigners import BACKGROUND, ATSSAssigner, TaskAlignedAssigner
 from .heads import HEADS
-from .inputs import check_channels, check_stem, ground_truth
+from .inputs import check_channels, check_levels, check_stem, ground_truth
 from .losses import giou_loss, task_aligned_focal_loss
 from .postprocessing import select_detections
 from .suppression import check_nms_type
@@ -104,6 +104,7 @@ class TOOD(DenseDetector):
         check_nms_type(test_nms_type, test_soft_nms_sigma)
         mean, std = (tuple(map(float, x)) for x in (pixel_mean, pixel_std))
         super().__init__(backbone, head, head_in_features, pixel_mean=mean, pixel_std=std)
+        check_levels(backbone, self.head_in_features, head.anchor_generator.strides)
         self.num_classes = num_classes
         self.assigner = assigner
         self.initial_assigner = initial_assigner

@@ -1,4 +1,4 @@
-"""ResNet-FPN as the official models have it."""
+"""ResNet as the official models have it."""
 
 from collections.abc import Sequence
 
@@ -9,10 +9,10 @@ from torch import Tensor, nn
 from detectron2.layers import Conv2d, FrozenBatchNorm2d, ShapeSpec
 from detectron2.modeling import BACKBONE_REGISTRY
 from detectron2.modeling.backbone import FPN, BasicStem, BottleneckBlock, ResNet
-from detectron2.modeling.backbone.fpn import LastLevelP6P7
 from detectron2.modeling.backbone.resnet import BasicBlock
 
 from ..deform_conv import ModulatedDeformConv2d
+from .fpn import LastLevelP6P7NoReLU, build_fpn, build_fpn_from_config  # noqa: F401
 
 BASIC_BLOCKS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3)}
 """Blocks per stage of the ResNets that are made of basic blocks, by depth."""
@@ -93,14 +93,6 @@ class DeformBottleneckBlock(BottleneckBlock):
         weight_init.c2_msra_fill(self.conv2)
 
 
-class LastLevelP6P7NoReLU(LastLevelP6P7):
-    """P6 and P7 by two strided convolutions with no ReLU between."""
-
-    def forward(self, x: Tensor) -> list[Tensor]:
-        p6 = self.p6(x)
-        return [p6, self.p7(p6)]
-
-
 def build_resnet(
     *,
     depth: int,
@@ -170,23 +162,6 @@ def build_resnet(
     return resnet
 
 
-def build_fpn(bottom_up: ResNet, out_channels: int = 256, norm: str = "") -> FPN:
-    """P3 to P7 on a backbone; all of its output features are used.
-
-    Args:
-        bottom_up: backbone with features of strides 8, 16 and 32.
-        out_channels: of every level.
-        norm: of the FPN's convolutions, see ``detectron2.layers.get_norm``.
-    """
-    return FPN(
-        bottom_up=bottom_up,
-        in_features=list(bottom_up.output_shape()),
-        out_channels=out_channels,
-        norm=norm,
-        top_block=LastLevelP6P7NoReLU(out_channels, out_channels, in_feature="p5"),
-    )
-
-
 @BACKBONE_REGISTRY.register()
 def build_tood_resnet_fpn_backbone(cfg, input_shape: ShapeSpec) -> FPN:
     """:func:`build_resnet` and :func:`build_fpn` from a CfgNode.
@@ -209,4 +184,4 @@ def build_tood_resnet_fpn_backbone(cfg, input_shape: ShapeSpec) -> FPN:
         deform_on_per_stage=resnets.DEFORM_ON_PER_STAGE,
         deform_groups=resnets.DEFORM_NUM_GROUPS,
     )
-    return build_fpn(bottom_up, cfg.MODEL.FPN.OUT_CHANNELS, cfg.MODEL.FPN.NORM)
+    return build_fpn_from_config(cfg, bottom_up)
