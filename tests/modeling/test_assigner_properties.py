@@ -508,7 +508,8 @@ def assert_targets_fit(problem, matched_idxs, alignment):
     assert torch.equal(targets.positive, matched_idxs >= 0)
     assert torch.equal(targets.alignment, alignment)
     unmatched = set(range(len(problem.gt_boxes))) - set(matched_idxs.tolist())
-    assert targets.num_unmatched.item() == len(unmatched)
+    assert targets.num_unmatched.sum().item() == len(unmatched)
+    assert targets.num_objects.sum().item() == len(problem.gt_boxes)
 
 
 STARTS = torch.tensor([0, 1e-6, 0.3, 63.99, 64, 1333, -1, -1e4, 1e6])

@@ -12,8 +12,8 @@ from torch._subclasses.fake_tensor import (
 
 from detectron2.structures import Boxes, ImageList, Instances
 from detectron2.utils.events import EventStorage
-from tood_d2.modeling import ATSSAssigner, ParallelHead, meta_arch
-from tood_d2.modeling.targets import Targets
+from tood_d2.modeling import ATSSAssigner, ParallelHead, TaskAlignedAssigner, meta_arch
+from tood_d2.modeling.targets import Targets, image_targets, target_centerness
 
 LOG2 = math.log(2)
 INITIAL, TAL = 0, 1  # iterations: the tiny model's initial phase is one iteration long
@@ -118,6 +118,21 @@ class TestTraining:
         assert losses["loss_box_reg"].item() == 0
         assert 0 < losses["loss_cls"].item() < 1
         assert model.assignment_metrics["unmatched_objects"] == 2
+        assert_all_gradients(model)
+
+    @both_phases
+    @pytest.mark.parametrize("settings", [{"min_candidate_size": 16.0}, {"min_positives": 1}])
+    def test_objects_between_the_centers_are_learned_on_request(
+        self, tiny_tood, iteration, settings
+    ):
+        model = tiny_tood(
+            initial_assigner=ATSSAssigner(**settings), assigner=TaskAlignedAssigner(**settings)
+        )
+        batch = [example(64, 64, [[2, 2, 5, 5], [10, 10, 13, 13]], [0, 1]), example(64, 64)]
+        losses = step(model, batch, iteration)
+        assert all(0 < loss.item() < torch.inf for loss in losses.values())
+        # A square of 16 px around (3.5, 3.5), say, has the centres (0, 0) and (8, 8) in it.
+        assert model.assignment_metrics["unmatched_objects"] == 0
         assert_all_gradients(model)
 
     @both_phases
@@ -286,15 +301,18 @@ class TestLabelAnchors:
         v = 20 / 125
         expected = [1, 0, v * v**6 / (v**6 + 2e-7), 0, u**6]
         torch.testing.assert_close(targets.alignment[0], torch.tensor(expected))
-        assert targets.num_unmatched.tolist() == [1]  # the first box, outside of the image
+        assert targets.num_objects.tolist() == [[3, 0, 0]]
+        assert targets.num_unmatched.tolist() == [[1, 0, 0]]  # the first box, outside of the image
 
     def test_metrics_count_positives_and_unmatched_objects(self, tiny_tood):
         """An object of 64 pixels, one too small for any anchor, and an image without objects."""
         model = tiny_tood(strides=(8, 16))
         assert model.assignment_metrics == {}
         names = model.state_dict().keys()
+        assert model.object_counts.tolist() == [[0, 0, 0], [0, 0, 0]]
         batch = [example(64, 64, [[0, 0, 64, 64], [3, 3, 3.5, 3.5]], [0, 1]), example(64, 64)]
         step(model, batch, INITIAL)
+        assert model.object_counts.tolist() == [[1, 1, 0], [1, 0, 0]]
         metrics = model.assignment_metrics
         assert all(value.shape == () and not value.requires_grad for value in metrics.values())
         levels = [metrics[f"num_pos_anchors/{name}"] for name in ("p3", "p4")]
@@ -304,7 +322,33 @@ class TestLabelAnchors:
         step(model, batch[1:], INITIAL)
         metrics = model.assignment_metrics
         assert metrics["num_pos_anchors"] == metrics["alignment"] == 0
+        assert model.object_counts.tolist() == [[0, 0, 0], [0, 0, 0]]
         assert model.state_dict().keys() == names
+
+    def test_sizes_of_objects_are_those_of_coco(self):
+        # 31 * 33 = 1023 and 95 * 97 = 9215 px; 1024 and 9216 begin the next size.
+        sides = [(31, 33), (32, 32), (95, 97), (96, 96), (1, 9216)]
+        gt = make_instances((9999, 9999), [[5, 5, 5 + w, 5 + h] for w, h in sides], [0] * 5)
+        matched_idxs = torch.tensor([-1, 4, 2, 2])
+        valid = matched_idxs > -9
+        targets = image_targets(matched_idxs, valid.float(), valid, gt, num_classes=3)
+        assert targets.num_objects.tolist() == [1, 2, 2]
+        assert targets.num_unmatched.tolist() == [1, 1, 1]
+
+    def test_centerness_outside_of_the_box(self):
+        """Of points above a box, beside its corner and in its middle, and of background."""
+        box, none = [4.0, 4, 8, 8], [0.0] * 4
+        targets = Targets(
+            labels=torch.tensor([[0, 0, 0, 1]]),
+            boxes=torch.tensor([[box, box, box, none]]),
+            alignment=torch.tensor([[1.0, 1, 1, 0]]),
+            positive=torch.tensor([[True, True, True, False]]),
+            valid=torch.ones(1, 4, dtype=torch.bool),
+            num_objects=torch.tensor([[1, 0, 0]]),
+            num_unmatched=torch.zeros(1, 3, dtype=torch.int64),
+        )
+        anchors = make_boxes([[6, 2, 6, 2], [2, 2, 2, 2], [6, 6, 6, 6], [6, 6, 6, 6]])
+        assert target_centerness(anchors, targets)[0].tolist() == pytest.approx([0.1, 0.1, 1, 0])
 
 
 class TestLosses:
@@ -322,7 +366,8 @@ class TestLosses:
             alignment=torch.tensor([alignment]),
             positive=torch.tensor([[True, True, False]]),
             valid=torch.tensor([valid]),
-            num_unmatched=torch.tensor([0]),
+            num_objects=torch.tensor([[1, 0, 0]]),
+            num_unmatched=torch.tensor([[0, 0, 0]]),
         )
 
     def losses(self, tiny_tood, targets, initial_phase, **settings):
@@ -371,7 +416,8 @@ class TestLosses:
             alignment=torch.zeros(1, 3),
             positive=torch.zeros(1, 3, dtype=torch.bool),
             valid=torch.ones(1, 3, dtype=torch.bool),
-            num_unmatched=torch.tensor([1]),
+            num_objects=torch.tensor([[1, 0, 0]]),
+            num_unmatched=torch.tensor([[1, 0, 0]]),
         )
         weight = 3 / 4 if initial_phase else 1
         assert self.losses(tiny_tood, targets, initial_phase) == pytest.approx(

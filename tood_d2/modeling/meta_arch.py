@@ -25,6 +25,7 @@ from .losses import giou_loss, task_aligned_focal_loss
 from .postprocessing import select_detections
 from .suppression import check_nms_type
 from .targets import (
+    SIZES,
     Targets,
     assignment_metrics,
     centered_in_image,
@@ -51,6 +52,8 @@ class TOOD(DenseDetector):
     Attributes:
         assignment_metrics: see :func:`assignment_metrics`, of the last training batch, for who
             logs them; before the first one there are none.
+        object_counts: (2, 3), objects of that batch and those without an anchor, by size, see
+            :data:`SIZES`.
     """
 
     @configurable
@@ -125,6 +128,7 @@ class TOOD(DenseDetector):
         self.max_detections_per_image = max_detections_per_image
         self.input_format = input_format
         self.assignment_metrics: dict[str, Tensor] = {}
+        self.object_counts = torch.zeros(2, len(SIZES), dtype=torch.int64)
 
     @classmethod
     def from_config(cls, cfg):
@@ -142,8 +146,14 @@ class TOOD(DenseDetector):
                 alpha=node.ASSIGNER.ALPHA,
                 beta=node.ASSIGNER.BETA,
                 conflict=node.ASSIGNER.CONFLICT,
+                min_candidate_size=node.ASSIGNER.MIN_CANDIDATE_SIZE,
+                min_positives=node.ASSIGNER.MIN_POSITIVES,
             ),
-            "initial_assigner": ATSSAssigner(topk=node.INITIAL_PHASE.TOPK),
+            "initial_assigner": ATSSAssigner(
+                topk=node.INITIAL_PHASE.TOPK,
+                min_candidate_size=node.INITIAL_PHASE.MIN_CANDIDATE_SIZE,
+                min_positives=node.INITIAL_PHASE.MIN_POSITIVES,
+            ),
             "initial_phase_iters": node.INITIAL_PHASE.ITERS,
             "focal_loss_alpha": node.INITIAL_PHASE.FOCAL_LOSS_ALPHA,
             "focal_loss_gamma": node.FOCAL_LOSS_GAMMA,
@@ -218,6 +228,7 @@ class TOOD(DenseDetector):
             name: len(level) for name, level in zip(self.head_in_features, anchors, strict=True)
         }
         self.assignment_metrics = assignment_metrics(targets, level_sizes)
+        self.object_counts = torch.stack((targets.num_objects, targets.num_unmatched)).sum(dim=1)
         losses = self.losses(anchors, pred_logits, pred_boxes, targets, initial_phase)
         if pred_centerness:
             losses["loss_centerness"] = self.centerness_loss(anchors, *pred_centerness, targets)
@@ -261,10 +272,8 @@ class TOOD(DenseDetector):
                 matched_idxs = self.initial_assigner(anchors, gt.gt_boxes, valid)
                 alignment = (matched_idxs != BACKGROUND).to(boxes.dtype)
             else:
-                # Without a score an anchor is matched to nothing.
-                scores = logits.sigmoid() * valid[:, None]
                 matched_idxs, alignment = self.assigner(
-                    scores, Boxes(boxes), all_anchors, gt.gt_boxes, gt.gt_classes
+                    logits.sigmoid(), Boxes(boxes), all_anchors, gt.gt_boxes, gt.gt_classes, valid
                 )
             targets.append(image_targets(matched_idxs, alignment, valid, gt, self.num_classes))
         return stack_targets(targets)

@@ -8,8 +8,14 @@ from torch import Tensor
 
 from detectron2.structures import Boxes, Instances
 
-from .assigners import BACKGROUND
+from .assigners import BACKGROUND, MIN_ALIGNMENT
 from .losses import centerness
+
+SIZES = ("small", "medium", "large")
+"""COCO's sizes of objects."""
+
+MIN_AREAS = (32**2, 96**2)
+"""The least area of boxes of medium and of large objects, in square pixels."""
 
 
 class Targets(NamedTuple):
@@ -25,8 +31,10 @@ class Targets(NamedTuple):
     """(N, R) bool, False for background."""
     valid: Tensor
     """(N, R) bool, False where the anchor's centre is in the padding of the batch."""
+    num_objects: Tensor
+    """(N, 3) int64, number of objects of each of :data:`SIZES`, in pixels of the network input."""
     num_unmatched: Tensor
-    """(N,) int64, number of objects without an anchor."""
+    """(N, 3) int64, those of them without an anchor."""
 
 
 def centered_in_image(anchors: Boxes, image_size: tuple[int, int], multiple: int) -> Tensor:
@@ -60,6 +68,9 @@ def image_targets(
     num_objects = len(gt.gt_classes)
     has_anchor = torch.zeros(num_objects + 1, dtype=torch.bool, device=valid.device)
     has_anchor.index_fill_(0, matched_idxs - BACKGROUND, True)  # BACKGROUND goes to the front
+    areas = gt.gt_boxes.area()
+    sizes = sum((areas >= least).long() for least in MIN_AREAS)
+    is_size = sizes == torch.arange(len(SIZES), device=valid.device)[:, None]  # (3, M)
     # Its targets are put behind those of the objects, where the index -1 finds them.
     labels = F.pad(gt.gt_classes, (0, 1), value=num_classes)
     boxes = F.pad(gt.gt_boxes.tensor, (0, 0, 0, 1))
@@ -69,7 +80,8 @@ def image_targets(
         alignment=alignment,
         positive=matched_idxs != BACKGROUND,
         valid=valid,
-        num_unmatched=num_objects - has_anchor[1:].sum(),
+        num_objects=is_size.sum(dim=1),
+        num_unmatched=(is_size & ~has_anchor[1:]).sum(dim=1),
     )
 
 
@@ -79,8 +91,13 @@ def stack_targets(targets: list[Targets]) -> Targets:
 
 
 def target_centerness(anchors: Boxes, targets: Targets) -> Tensor:
-    """Centre-ness of the anchors of a batch in their boxes, (N, R), zero for background."""
-    values = centerness(anchors.get_centers(), targets.boxes)
+    """Centre-ness of the anchors of a batch in their boxes, (N, R), zero for background.
+
+    That of a positive anchor whose centre is outside of its box is :data:`MIN_ALIGNMENT`.
+    """
+    centers, boxes = anchors.get_centers(), targets.boxes
+    inside = ((boxes[..., :2] < centers) & (centers < boxes[..., 2:])).all(dim=-1)
+    values = torch.where(inside, centerness(centers, boxes), MIN_ALIGNMENT)
     return torch.where(targets.positive, values, 0)
 
 

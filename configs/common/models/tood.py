@@ -40,8 +40,10 @@ model = L(TOOD)(
     ),
     head_in_features=["p3", "p4", "p5", "p6", "p7"],
     num_classes=80,
-    assigner=L(TaskAlignedAssigner)(topk=13, alpha=1.0, beta=6.0, conflict="iou"),
-    initial_assigner=L(ATSSAssigner)(topk=9),
+    assigner=L(TaskAlignedAssigner)(
+        topk=13, alpha=1.0, beta=6.0, conflict="iou", min_candidate_size=0.0, min_positives=0
+    ),
+    initial_assigner=L(ATSSAssigner)(topk=9, min_candidate_size=0.0, min_positives=0),
     initial_phase_iters=4 * EPOCH,
     focal_loss_alpha=0.25,
     focal_loss_gamma=2.0,

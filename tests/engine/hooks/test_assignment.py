@@ -45,6 +45,44 @@ def run(initial_phase_iters, start, end):
     return [value for _, value in phases]
 
 
+def test_shares_of_unmatched_objects_are_those_of_all_objects_in_the_window():
+    model = build_tiny_tood()
+    model.assignment_metrics = {"a": torch.tensor(1.0)}
+    hook, logged = AssignmentHook(model, window=3), []
+    hook.trainer = SimpleNamespace(
+        iter=0,
+        storage=SimpleNamespace(
+            put_scalar=lambda name, value, **_: logged[-1].update({name: value}),
+            put_scalars=lambda **_: None,
+        ),
+    )
+    # Objects and unmatched ones of each step.
+    steps = [
+        [[1, 0, 0], [1, 0, 0]],
+        [[9, 0, 2], [0, 0, 0]],
+        [[0, 0, 0], [0, 0, 0]],
+        [[6, 0, 0], [2, 0, 0]],
+        [[0, 0, 0], [0, 0, 0]],
+        [[0, 0, 0], [0, 0, 0]],
+        [[0, 0, 0], [0, 0, 0]],
+    ]
+    for counts in steps:
+        model.object_counts = torch.tensor(counts)
+        logged.append({})
+        hook.after_step()
+    name = "[metric] unmatched_share/"
+    shares = [{k.removeprefix(name): v for k, v in x.items() if k.startswith(name)} for x in logged]
+    assert shares == [
+        {"small": 1},
+        {"small": 1 / 10, "large": 0},
+        {"small": 1 / 10, "large": 0},
+        {"small": 2 / 15, "large": 0},
+        {"small": 2 / 6},
+        {"small": 2 / 6},
+        {},
+    ]
+
+
 def said(messages, level=logging.INFO):
     return [record.getMessage() for record in messages if record.levelno == level]
 

@@ -8,18 +8,26 @@ from torch import Tensor
 from detectron2.structures import Boxes
 from detectron2.structures.boxes import matched_pairwise_iou
 
-from .matching import BACKGROUND, centers_inside, match_by_priority, split_pairs
+from .guarantee import guarantee_positives
+from .matching import BACKGROUND, centers_inside, check_floors, match_by_priority, split_pairs
 
 
 class ATSSAssigner:
     """Matches ground truth to near anchors with an outstanding IoU (Algorithm 1)."""
 
-    def __init__(self, topk: int = 9):
+    def __init__(self, topk: int = 9, min_candidate_size: float = 0.0, min_positives: int = 0):
         """
         Args:
             topk: candidates per ground-truth box and level.
+            min_candidate_size, min_positives: see :class:`TaskAlignedAssigner`.
+
+        Raises:
+            ValueError: if one of the last two is negative.
         """
+        check_floors(min_candidate_size, min_positives)
         self.topk = topk
+        self.min_candidate_size = min_candidate_size
+        self.min_positives = min_positives
 
     @torch.no_grad()
     def __call__(
@@ -71,6 +79,12 @@ class ATSSAssigner:
         variance = ((ious - mean).square() * near).sum(dim=1, keepdim=True) / (number - 1)
         std = torch.where(number > 1, variance, 0).sqrt()
         # ... and that are inside the box.
-        inside = centers_inside(centers[anchor_idxs], gt_boxes.tensor)
+        inside = centers_inside(centers[anchor_idxs], gt_boxes.tensor, self.min_candidate_size)
         candidates = near & (ious >= mean + std) & inside
-        return match_by_priority(anchor_idxs, candidates, ious, len(anchors))
+        matched_idxs = match_by_priority(anchor_idxs, candidates, ious, len(anchors))
+        if self.min_positives == 0:
+            return matched_idxs
+        boxes = anchors.tensor, gt_boxes.tensor
+        return guarantee_positives(
+            matched_idxs, anchor_idxs, ious, *boxes, valid, self.min_positives
+        )

@@ -67,16 +67,32 @@ def pairwise_iou_(ious: Tensor, buffers: list[Tensor], boxes1: Tensor, boxes2: T
     ious.div_(union.clamp_(min=MIN_UNION))
 
 
-def centers_inside(centers: Tensor, gt_boxes: Tensor) -> Tensor:
+def check_floors(min_candidate_size: float, min_positives: int) -> None:
+    """Raises a ValueError if what assigners do for small objects is not possible."""
+    if not 0 <= min_candidate_size < math.inf:
+        raise ValueError(
+            f"min_candidate_size should be a number of pixels, 0 for none, not {min_candidate_size}"
+        )
+    if not isinstance(min_positives, int) or min_positives < 0:
+        raise ValueError(
+            f"min_positives should be a number of anchors, 0 for none, not {min_positives}"
+        )
+
+
+def centers_inside(centers: Tensor, gt_boxes: Tensor, min_size: float = 0.0) -> Tensor:
     """Which anchor centres lie inside their ground-truth box.
 
     Args:
         centers: (M, A, 2), x and y of A anchors for each box.
         gt_boxes: (M, 4).
+        min_size: pixels to which each shorter side of a box is widened about its centre.
 
     Returns:
         (M, A) bool.
     """
+    if min_size > 0:
+        half_missing = (min_size - (gt_boxes[:, 2:] - gt_boxes[:, :2])).clamp(min=0) / 2
+        gt_boxes = gt_boxes + torch.cat((-half_missing, half_missing), dim=1)
     boxes = gt_boxes[:, None]
     sides = torch.cat((centers - boxes[..., :2], boxes[..., 2:] - centers), dim=-1)
     return sides.amin(dim=-1) > MIN_INSIDE

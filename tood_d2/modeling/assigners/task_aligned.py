@@ -4,8 +4,17 @@ import torch
 from torch import Tensor
 
 from detectron2.structures import Boxes
+from detectron2.structures.boxes import matched_pairwise_iou
 
-from .matching import BACKGROUND, centers_inside, match_by_priority, pairwise_iou_, split_pairs
+from .guarantee import MIN_ALIGNMENT, guarantee_positives
+from .matching import (
+    BACKGROUND,
+    centers_inside,
+    check_floors,
+    match_by_priority,
+    pairwise_iou_,
+    split_pairs,
+)
 
 CONFLICT_RULES = ("iou", "area")
 
@@ -17,7 +26,13 @@ class TaskAlignedAssigner:
     """
 
     def __init__(
-        self, topk: int = 13, alpha: float = 1.0, beta: float = 6.0, conflict: str = "iou"
+        self,
+        topk: int = 13,
+        alpha: float = 1.0,
+        beta: float = 6.0,
+        conflict: str = "iou",
+        min_candidate_size: float = 0.0,
+        min_positives: int = 0,
     ):
         """
         Args:
@@ -27,20 +42,35 @@ class TaskAlignedAssigner:
             conflict: who gets an anchor that is a candidate of several boxes: the one with
                 the larger IoU ("iou", the official code) or with the smaller area ("area",
                 the paper's supplement).
+            min_candidate_size: pixels of the network input; an anchor may have its centre in a
+                box of at least this width and height around the ground-truth box's centre. 0 for
+                none: then a box between the centres of the finest level, ``stride`` pixels apart,
+                gets no anchor.
+            min_positives: anchors that each object gets, see :func:`guarantee_positives`. The soft
+                label of those is their IoU, but at least ``MIN_ALIGNMENT``.
 
         Raises:
-            ValueError: if ``conflict`` is no known rule.
+            ValueError: if ``conflict`` is no known rule or one of the last two is negative.
         """
+        check_floors(min_candidate_size, min_positives)
         if conflict not in CONFLICT_RULES:
             raise ValueError(f"conflict must be one of {CONFLICT_RULES}, not {conflict!r}")
         self.topk = topk
         self.alpha = alpha
         self.beta = beta
         self.conflict = conflict
+        self.min_candidate_size = min_candidate_size
+        self.min_positives = min_positives
 
     @torch.no_grad()
     def __call__(
-        self, pred_scores: Tensor, pred_boxes: Boxes, anchors: Boxes, gt_boxes: Boxes, gt_classes
+        self,
+        pred_scores: Tensor,
+        pred_boxes: Boxes,
+        anchors: Boxes,
+        gt_boxes: Boxes,
+        gt_classes: Tensor,
+        valid: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """
         Args:
@@ -49,6 +79,7 @@ class TaskAlignedAssigner:
             anchors: the R anchors.
             gt_boxes: the M ground-truth boxes.
             gt_classes: (M,) int64.
+            valid: (R,) bool, which anchors may be matched; None for all.
 
         Returns:
             matched_idxs: (R,) int64, index of the ground-truth box or ``BACKGROUND``.
@@ -59,6 +90,8 @@ class TaskAlignedAssigner:
             return matched_idxs, anchors.tensor.new_zeros(len(anchors))
 
         scores = pred_scores.T.to(anchors.tensor.dtype)  # (K, R)
+        if valid is not None:
+            scores = scores * valid  # without a score an anchor is matched to nothing
         if len(gt_boxes) > len(scores):
             scores = scores.contiguous()  # slower to make than some rows are to read
         coordinates = pred_boxes.tensor.T.contiguous()
@@ -75,16 +108,26 @@ class TaskAlignedAssigner:
             found.append((anchor_idxs, topk_metric, ious.gather(1, anchor_idxs)))
         anchor_idxs, metric, ious = map(torch.cat, zip(*found, strict=True))  # (M, topk)
         # ... as far as it is positive and they are inside the box.
-        inside = centers_inside(anchors.get_centers()[anchor_idxs], gt_boxes.tensor)
+        centers = anchors.get_centers()[anchor_idxs]
+        inside = centers_inside(centers, gt_boxes.tensor, self.min_candidate_size)
         candidates = (metric > 0) & inside
 
         priority = ious if self.conflict == "iou" else -gt_boxes.area()[:, None]
-        matched_idxs = match_by_priority(anchor_idxs, candidates, priority, len(anchors))
+        matched_idxs = regular = match_by_priority(anchor_idxs, candidates, priority, len(anchors))
+        if self.min_positives > 0:
+            boxes = anchors.tensor, gt_boxes.tensor
+            matched_idxs = guarantee_positives(
+                regular, anchor_idxs, metric, *boxes, valid, self.min_positives
+            )
         gt_idxs = torch.arange(len(gt_boxes), device=anchor_idxs.device)[:, None]
         matched = candidates & (matched_idxs[anchor_idxs] == gt_idxs)
         alignment = metric.new_zeros(len(anchors))
         normalized = normalize_alignment(metric, ious, matched)
         alignment.scatter_reduce_(0, anchor_idxs.flatten(), normalized.flatten(), "amax")
+        if self.min_positives > 0:
+            ious = matched_pairwise_iou(pred_boxes, gt_boxes[matched_idxs]).nan_to_num()
+            least = alignment.maximum(ious).clamp(min=MIN_ALIGNMENT)
+            alignment = torch.where(matched_idxs != regular, least, alignment)
         return matched_idxs, alignment
 
 
