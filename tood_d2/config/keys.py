@@ -43,6 +43,10 @@ def add_tood_config(cfg: CN) -> None:
     # Who gets an anchor that several boxes want: the larger "iou" (official code) or the
     # smaller "area" (the paper's supplement).
     node.ASSIGNER.CONFLICT = "iou"
+    # For small objects: pixels of the network input that the region of a box's anchors has at
+    # least on each side, and anchors that each object gets at least; 0 for none.
+    node.ASSIGNER.MIN_CANDIDATE_SIZE = 0.0
+    node.ASSIGNER.MIN_POSITIVES = 0
 
     # Initial phase, in which anchors are assigned by ATSS: 4 epochs of COCO at 16 images per
     # batch. 0 for none, -1 for all of training.
@@ -50,6 +54,9 @@ def add_tood_config(cfg: CN) -> None:
     node.INITIAL_PHASE.ITERS = 29320
     # Candidates per ground-truth box and level.
     node.INITIAL_PHASE.TOPK = 9
+    # As those of ASSIGNER.
+    node.INITIAL_PHASE.MIN_CANDIDATE_SIZE = 0.0
+    node.INITIAL_PHASE.MIN_POSITIVES = 0
     node.INITIAL_PHASE.FOCAL_LOSS_ALPHA = 0.25
 
     # Losses of both phases.

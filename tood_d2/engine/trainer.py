@@ -148,7 +148,8 @@ class Trainer(DefaultTrainer):
         if options.seed >= 0:
             result.append(SeedSteps(options.seed))
         if isinstance(model, TOOD):
-            result.append(AssignmentHook(model))  # early: other hooks give the model other batches
+            # Early, as other hooks give the model other batches.
+            result.append(AssignmentHook(model, options.log_period))
         if options.precise_bn and get_bn_modules(model):
             # Real images, and no workers, which saves time and memory.
             changes = {"num_workers": 0} | ({"mosaic_prob": 0.0} if options.mosaic_prob else {})
