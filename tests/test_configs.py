@@ -27,6 +27,23 @@ TRAINED = [("tood_R_50_FPN_1x", ".yaml")] + sorted(
 )
 CPU = {".py": ["train.device=cpu"], ".yaml": ["MODEL.DEVICE", "cpu"]}
 DEPTH = {".py": "model.backbone.bottom_up.depth={}", ".yaml": "MODEL.RESNETS.DEPTH {}"}
+# Options of the smallest network of other kinds of backbones.
+SMALL = {
+    "tood_Swin": {
+        "depths": [2, 1, 1, 1],
+        "embed_dim": 24,
+        "num_heads": [1, 2, 2, 2],
+        "window_size": 4,
+    },
+    "tood_RegNet": {"depth": 8, "w_0": 16, "w_a": 24, "w_m": 2.5, "group_width": 8},
+    "tood_MViT": {"depth": 4, "embed_dim": 16, "last_block_indexes": [0, 1, 2, 3]},
+    "tood_ViTDet": {"depth": 2, "embed_dim": 32, "num_heads": 2, "img_size": 64},
+}
+# (learning rate, weight decay) of the parameters; the official ones without an entry.
+LEARNING = {
+    "tood_Swin_T_FPN_1x": {(1e-4, 0.05), (1e-4, 0.0)},
+    "tood_RegNetX_4GF_FPN_1x": {(0.01, 5e-5)},
+}
 
 
 def load(name, extension, *overrides):
@@ -46,6 +63,16 @@ class WithoutWeights(TorchFunctionMode):
         elif func is torch.Tensor.to and args[0].is_meta:
             return args[0]
         return func(*args, **kwargs)
+
+
+def smallest(name, extension):
+    """Overrides of a config that make its backbone the smallest of its kind."""
+    for start, settings in SMALL.items():
+        if name.startswith(start):
+            parent = "net" if start == "tood_ViTDet" else "bottom_up"
+            return [f"model.backbone.{parent}.{key}={value}" for key, value in settings.items()]
+    depth = 50 if "DCN" in name or "X_101" in name else 18
+    return DEPTH[extension].format(depth).split()
 
 
 def build_without_weights(run):
@@ -73,8 +100,7 @@ def test_every_yaml_has_a_twin():
 @pytest.mark.parametrize(("name", "extension"), TRAINED)
 def test_config_trains_one_step(name, extension):
     """With the shallowest backbone of its kind."""
-    depth = 50 if "DCN" in name or "X_101" in name else 18
-    model = load(name, extension, *DEPTH[extension].format(depth).split()).build_model()
+    model = load(name, extension, *smallest(name, extension)).build_model()
     gt = Instances((32, 64))
     gt.gt_boxes = Boxes(torch.tensor([[4.0, 2.0, 44.0, 31.0]]))
     gt.gt_classes = torch.tensor([1])
@@ -129,23 +155,24 @@ def test_twins_train_alike(name):
     optimizers = [run.build_optimizer(model) for run in (lazy, yaml)]
     groups = [
         [
-            (g["lr"], g["weight_decay"], g["momentum"], g["nesterov"], p)
+            (g["lr"], g["weight_decay"], g.get("momentum"), g.get("nesterov"), g.get("betas"), p)
             for g in optimizer.param_groups
             for p in g["params"]
         ]
         for optimizer in optimizers
     ]
     assert len(groups[0]) == sum(p.requires_grad for p in model.parameters())
+    assert type(optimizers[0]) is type(optimizers[1])
     for ours, theirs in zip(*groups, strict=True):
         assert ours[:-1] == theirs[:-1] and ours[-1] is theirs[-1]
     # The official optimiser: weight decay on every parameter, norms and biases included.
-    assert {g[:2] for g in groups[0]} == {(0.01, 1e-4)}
+    assert {g[:2] for g in groups[0]} == LEARNING.get(name, {(0.01, 1e-4)})
 
     schedule, other = (
         x.build_lr_scheduler(y) for x, y in zip((lazy, yaml), optimizers, strict=True)
     )
     steps = [step + shift for step in yaml.cfg.SOLVER.STEPS for shift in (-1, 0)]
-    for iteration in (0, 1, 250, 499, 500, 501, *steps):
+    for iteration in (0, 1, 250, 499, 500, 501, 999, 1000, 1001, *steps):
         where = iteration / lazy.options.max_iter
         assert schedule._multiplier(where) == pytest.approx(other._multiplier(where), rel=1e-12)
 

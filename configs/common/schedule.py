@@ -1,4 +1,4 @@
-"""The official learning rates: 500 iterations of linear warm-up, two steps."""
+"""Learning rates: linear warm-up, in the official ones of 500 iterations, and two steps."""
 
 from fvcore.common.param_scheduler import MultiStepParamScheduler
 
@@ -9,7 +9,7 @@ from detectron2.solver import WarmupParamScheduler
 EPOCH = 7330
 
 
-def multi_step(epochs, steps):
+def multi_step(epochs, steps, warmup_iters=500):
     return L(WarmupParamScheduler)(
         scheduler=L(MultiStepParamScheduler)(
             values=[1.0, 0.1, 0.01],
@@ -17,7 +17,7 @@ def multi_step(epochs, steps):
             num_updates=epochs * EPOCH,
         ),
         warmup_factor=0.001,
-        warmup_length=500 / (epochs * EPOCH),
+        warmup_length=warmup_iters / (epochs * EPOCH),
         warmup_method="linear",
     )
 

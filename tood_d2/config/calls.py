@@ -27,12 +27,20 @@ from detectron2.modeling.matcher import Matcher
 from detectron2.utils.registry import locate
 
 from ..data.loading.mixing import Mixing
-from ..modeling import ATSSAssigner, TaskAlignedAssigner
+from ..modeling import ATSSAssigner, LayerDecay, TaskAlignedAssigner
 from .yaml_file import MAX_VALUES
 
 MAX_REFERENCES = 1000  # with those of what they refer to, each time
 
-_KNOWN = ("tood_d2.", "detectron2.", "fvcore.", "torch.nn.", "torch.optim.", "torch.utils.data.")
+_KNOWN = (
+    "tood_d2.",
+    "detectron2.",
+    "fvcore.",
+    "torch.nn.",
+    "torch.optim.",
+    "torch.utils.data.",
+    "torchvision.transforms.v2.",
+)
 _EXCLUDED = ("detectron2.modeling.mmdet_wrapper",)  # reads and calls what MMDetection can
 _CLASSES = (
     nn.Module,
@@ -51,6 +59,7 @@ _CLASSES = (
     box_regression.Box2BoxTransformLinear,
     box_regression.Box2BoxTransformRotated,
     ATSSAssigner,
+    LayerDecay,
     TaskAlignedAssigner,
 )
 _FUNCTIONS = {
@@ -139,7 +148,7 @@ def _checked_target(target: Any, where: str, trusted: tuple[str, ...]) -> str:
                 raise ValueError(f"{where} calls {target}, which is not there: {error}") from error
             if target.startswith(trusted) or _is_harmless(found):
                 return target
-        elif target.partition(".")[0] not in (*sys.stdlib_module_names, "torch"):
+        elif target.partition(".")[0] not in (*sys.stdlib_module_names, "torch", "torchvision"):
             package = target.partition(".")[0]
     raise ValueError(f"{where} calls {str(target)[:100]!r}, {_only_in_python(package)}")
 

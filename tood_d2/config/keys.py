@@ -72,6 +72,36 @@ def add_tood_config(cfg: CN) -> None:
     node.NMS_TYPE_TEST = "hard"
     node.SOFT_NMS_SIGMA_TEST = 0.5
 
+    # Of build_tood_swin_fpn_backbone; see SwinBackbone. MODEL.BACKBONE.FREEZE_AT counts, too.
+    node.SWIN = CN()
+    node.SWIN.EMBED_DIM = 96
+    # Blocks and heads of each stage.
+    node.SWIN.DEPTHS = [2, 2, 6, 2]
+    node.SWIN.NUM_HEADS = [3, 6, 12, 24]
+    node.SWIN.WINDOW_SIZE = 7
+    # Probability that the last block is left out in training.
+    node.SWIN.DROP_PATH_RATE = 0.2
+    # Of p0 to p3, of strides 4, 8, 16 and 32.
+    node.SWIN.OUT_FEATURES = ["p1", "p2", "p3"]
+    # Whether to compute blocks anew in the backward pass, to save memory.
+    node.SWIN.CHECKPOINT = False
+
+    # Of build_tood_regnet_fpn_backbone; see RegNetBackbone. MODEL.BACKBONE.FREEZE_AT counts, too.
+    node.REGNET = CN()
+    node.REGNET.STEM_WIDTH = 32
+    # Blocks in all stages, and the slope, start and step factor of their widths.
+    node.REGNET.DEPTH = 23
+    node.REGNET.W_A = 38.65
+    node.REGNET.W_0 = 96
+    node.REGNET.W_M = 2.43
+    # Channels of each group of the 3x3 convolutions.
+    node.REGNET.GROUP_WIDTH = 40
+    # Channels of squeeze-and-excitation (RegNetY) in relation to a block's inputs, 0 for none.
+    node.REGNET.SE_RATIO = 0.0
+    node.REGNET.NORM = "FrozenBN"
+    # Of s1 to s4, of strides 4, 8, 16 and 32.
+    node.REGNET.OUT_FEATURES = ["s2", "s3", "s4"]
+
     for _, keys, default in all_options():
         if keys.yaml:
             *folders, name = keys.yaml.split(".")

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from functools import reduce
 from typing import Any
 
+import torch
 from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
@@ -16,6 +17,7 @@ from detectron2.data.detection_utils import build_augmentation
 from detectron2.evaluation import DatasetEvaluator
 from detectron2.modeling import DatasetMapperTTA, build_model
 from detectron2.solver import build_lr_scheduler, build_optimizer
+from detectron2.solver.build import get_default_optimizer_params, maybe_add_gradient_clipping
 
 from ..data.loading import DatasetMapper, build_train_loader, get_training_dicts
 from ..data.loading.samples import NamedErrors
@@ -87,7 +89,22 @@ class YamlRun(Run):
         return build_model(self.cfg)
 
     def build_optimizer(self, model: nn.Module) -> Optimizer:
-        return build_optimizer(self.cfg, model)
+        if self.options.optimizer == "SGD" and not self.options.undecayed:
+            return build_optimizer(self.cfg, model)
+        solver = self.cfg.SOLVER
+        params = get_default_optimizer_params(
+            model,
+            base_lr=solver.BASE_LR,
+            weight_decay_norm=solver.WEIGHT_DECAY_NORM,
+            bias_lr_factor=solver.BIAS_LR_FACTOR,
+            weight_decay_bias=solver.WEIGHT_DECAY_BIAS,
+            overrides={name: {"weight_decay": 0.0} for name in self.options.undecayed},
+        )
+        settings = {"lr": solver.BASE_LR, "weight_decay": solver.WEIGHT_DECAY}
+        if self.options.optimizer == "SGD":
+            settings |= {"momentum": solver.MOMENTUM, "nesterov": solver.NESTEROV}
+        optimizer = getattr(torch.optim, self.options.optimizer)(params, **settings)
+        return maybe_add_gradient_clipping(self.cfg, optimizer)
 
     def build_lr_scheduler(self, optimizer: Optimizer) -> LRScheduler:
         return build_lr_scheduler(self.cfg, optimizer)

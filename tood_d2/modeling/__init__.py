@@ -1,6 +1,10 @@
 from .assigners import ATSSAssigner, TaskAlignedAssigner
+from .backbones.mvit import MViTBackbone
+from .backbones.regnet import RegNetBackbone
 from .backbones.resnet import build_fpn, build_resnet, build_tood_resnet_fpn_backbone
+from .backbones.swin import SwinBackbone
 from .backbones.torchvision_backbone import TorchvisionBackbone
+from .backbones.vit import LayerDecay, SimplePyramid, ViTBackbone
 from .foveabox import FoveaBox, LogDistanceTransform
 from .heads import HEADS, ParallelHead, TaskAlignedDeltaHead, TaskAlignedHead
 from .meta_arch import TOOD
@@ -9,13 +13,19 @@ __all__ = [
     "ATSSAssigner",
     "FoveaBox",
     "HEADS",
+    "LayerDecay",
     "LogDistanceTransform",
+    "MViTBackbone",
     "ParallelHead",
+    "RegNetBackbone",
+    "SimplePyramid",
+    "SwinBackbone",
     "TOOD",
     "TaskAlignedAssigner",
     "TaskAlignedDeltaHead",
     "TaskAlignedHead",
     "TorchvisionBackbone",
+    "ViTBackbone",
     "build_fpn",
     "build_resnet",
     "build_tood_resnet_fpn_backbone",

@@ -1,5 +1,19 @@
 from ...checkpoint import catalog  # noqa: F401  makes tood:// and torchvision:// known
+from .mvit import MViTBackbone
+from .regnet import RegNetBackbone
 from .resnet import build_fpn, build_resnet, build_tood_resnet_fpn_backbone
+from .swin import SwinBackbone
 from .torchvision_backbone import TorchvisionBackbone
+from .vit import SimplePyramid, ViTBackbone
 
-__all__ = ["TorchvisionBackbone", "build_fpn", "build_resnet", "build_tood_resnet_fpn_backbone"]
+__all__ = [
+    "MViTBackbone",
+    "RegNetBackbone",
+    "SimplePyramid",
+    "SwinBackbone",
+    "TorchvisionBackbone",
+    "ViTBackbone",
+    "build_fpn",
+    "build_resnet",
+    "build_tood_resnet_fpn_backbone",
+]
