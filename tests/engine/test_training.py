@@ -37,10 +37,13 @@ def train_net(load_script):
 def run(train_net):
     """Runs train_net.py's main with a config and overrides."""
 
-    def _run(config, *opts, resume=False, eval_only=False, optimize=None, tta=False):
+    def _run(
+        config, *opts, resume=False, eval_only=False, optimize=None, tta=False, ensemble=()
+    ):
         path = config if Path(config).is_absolute() else str(CONFIGS / config)
         args = Namespace(config_file=path, opts=list(opts), resume=resume, trust=[])
         args.eval_only, args.optimize, args.tta = eval_only, optimize, tta
+        args.ensemble = list(map(str, ensemble))
         return train_net.main(args)
 
     return _run
@@ -171,8 +174,10 @@ def test_only_evaluation_is_optimized(train_net, capsys):
     args = train_net.parse_args(["--eval-only", "--optimize", "bfloat16", "SEED", "1"])
     assert args.optimize == "bfloat16" and args.opts == ["SEED", "1"]
     for wrong, message in [
-        (["--optimize", "bfloat16"], "--optimize and --tta go with --eval-only"),
-        (["--tta"], "--optimize and --tta go with --eval-only"),
+        (["--optimize", "bfloat16"], "--optimize, --tta and --ensemble go with --eval-only"),
+        (["--tta"], "--optimize, --tta and --ensemble go with --eval-only"),
+        (["--ensemble", "a"], "--optimize, --tta and --ensemble go with --eval-only"),
+        (["--eval-only", "--ensemble", "a", "--resume"], "--ensemble goes without --resume"),
         (["--eval-only", "--optimize", "float64"], "choose from"),
     ]:
         with pytest.raises(SystemExit):

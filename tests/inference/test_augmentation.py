@@ -15,6 +15,7 @@ from detectron2.modeling import DatasetMapperTTA
 from detectron2.structures import Boxes, Instances
 from tood_d2.config import as_run, load_run
 from tood_d2.inference.augmentation import DenseDetectorWithTTA
+from tood_d2.inference.merging import Merging
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 BOX = (10, 20, 40, 30)  # of the bright rectangle in an image of 80 x 60 pixels
@@ -71,6 +72,20 @@ def test_boxes_of_all_versions_are_those_of_the_image(detector):
     assert found.pred_classes.item() == 2 and found.image_size == (60, 80)
 
 
+def test_versions_are_merged_as_wanted(detector):
+    """The scores are 0.08 and 0.16, twice each; NMS keeps the largest."""
+    image = torch.from_numpy(picture().transpose(2, 0, 1))
+    detector.merging = Merging("wbf", iou_thresh=0.5)
+    found = detect(detector, image=image)
+    assert found.scores.tolist() == pytest.approx([0.12])
+    assert found.pred_boxes.tensor[0].tolist() == pytest.approx(BOX, abs=0.6)
+    detector.merging = Merging("soft_gaussian", sigma=0.5)
+    found = detect(detector, image=image)
+    assert len(found) == 4 and found.scores[0].item() == pytest.approx(0.16)
+    # The boxes are almost the same: the others fall to about exp(-1 / 0.5) of theirs.
+    assert found.scores[1].item() < 0.3 * 0.16
+
+
 def test_boxes_are_scaled_to_the_size_that_is_asked_for(detector):
     image = torch.from_numpy(picture().transpose(2, 0, 1))
     found = detect(detector, image=image, height=120, width=240)
@@ -95,7 +110,7 @@ def test_images_are_read_anew(detector, tmp_path, input_format):
 
 
 def test_different_classes_are_not_merged_and_the_best_are_kept(detector):
-    detector.model.max_detections_per_image = 2
+    detector.merging = Merging(iou_thresh=0.5, max_detections=2)
     found = Instances((60, 80), scores=torch.tensor([0.2, 0.3, 0.9]))
     found.pred_boxes = Boxes(torch.tensor([[0.0, 0, 9, 9], [0, 0, 9, 9], [-5, 0, 99, 9]]))
     found.pred_classes = torch.tensor([0, 1, 1])

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tood_d2.inference import find_trained_models
+from tood_d2.inference import find_trained_model, find_trained_models
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 
@@ -50,3 +50,21 @@ def test_run_of_either_kind_has_the_weights_that_were_found(runs):
     assert model.weights == model.load_run().cfg.MODEL.WEIGHTS
     Path(model.config_file).write_text("model: {}\ntrain: {device: cpu, init_checkpoint: ''}\n")
     assert model.load_run().cfg.train.init_checkpoint == model.weights
+
+
+def test_the_model_of_a_folder_is_the_last_one_and_files_are_themselves(runs):
+    config = f"{runs}/b/config.yaml"
+    assert find_trained_model(runs / "b") == (config, f"{runs}/b/model_final.pth")
+    assert find_trained_model(runs / "a" / "c=1, d").weights.endswith("d/model_best.pth")
+    for name in ("model_best.pth", "model_0000449.pth"):
+        assert find_trained_model(runs / "b" / name) == (config, f"{runs}/b/{name}")
+
+
+@pytest.mark.parametrize(
+    "name", ["no_weights", "no_config", "nowhere", "no_config/model_final.pth"]
+)
+def test_what_is_no_trained_model_is_refused(runs, name):
+    with pytest.raises(
+        FileNotFoundError, match=f"{name}: no trained model, which is a folder with"
+    ):
+        find_trained_model(runs / name)

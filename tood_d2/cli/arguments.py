@@ -68,3 +68,15 @@ def add_trust(parser: ArgumentParser) -> None:
         metavar="PACKAGE",
         help="package of your own whose classes a YAML config may call; can be given repeatedly",
     )
+
+
+def add_ensemble(parser: ArgumentParser) -> None:
+    """Adds ``--ensemble``, further models."""
+    parser.add_argument(
+        "--ensemble",
+        action="append",
+        default=[],
+        metavar="DIR",
+        help="output folder of another training, or a file of weights in one, to detect with, too, "
+        "and to merge as train.merge or TEST.MERGE says; can be given repeatedly",
+    )

@@ -12,6 +12,8 @@ from typing import Any, NamedTuple, get_args
 
 AMP_DTYPES = ("float16", "bfloat16")
 CLIP_TYPES = ("value", "norm")
+MERGE_METHODS = ("hard", "soft_linear", "soft_gaussian", "wbf")
+MERGE_SCORES = ("avg", "max")
 OPTIMIZERS = ("SGD", "AdamW")
 
 
@@ -185,6 +187,26 @@ class Options:
     """Iterations between evaluations; 0: at the end."""
     tta_enabled: bool = _option(False, "- TEST.AUG.ENABLED")
     """Evaluate by test-time augmentation; LazyConfig: --tta."""
+    merge_method: str = _option(
+        "hard", "train.merge.method TEST.MERGE.METHOD", choices=MERGE_METHODS
+    )
+    """Merge the detections of --tta and --ensemble by NMS, Soft-NMS or weighted box fusion."""
+    merge_iou_thresh: float | None = _option(
+        None, "train.merge.iou_thresh TEST.MERGE.IOU_THRESH", at_least=0
+    )
+    """IoU above which they are the same object; None for that of the model's NMS."""
+    merge_sigma: float = _option(0.5, "train.merge.sigma TEST.MERGE.SIGMA")
+    """Of soft_gaussian; small ones suppress more."""
+    merge_score_thresh: float = _option(
+        0.0, "train.merge.score_thresh TEST.MERGE.SCORE_THRESH", at_least=0
+    )
+    """Score that detections need to be merged."""
+    merge_score_type: str = _option(
+        "avg", "train.merge.score_type TEST.MERGE.SCORE_TYPE", choices=MERGE_SCORES
+    )
+    """Of wbf: the mean score, lower if few agree, or the largest."""
+    merge_weights: list = _option([], "train.merge.weights TEST.MERGE.WEIGHTS")
+    """Of the models of --ensemble, the config's first; equal without it."""
     expected_results: list = _option([], "- TEST.EXPECTED_RESULTS")
     """Results that training should reach, see Detectron2's ``verify_results``."""
     best_checkpoint: bool = _option(True, "train.best_checkpoint TEST.BEST_CHECKPOINT")
@@ -205,11 +227,15 @@ class Options:
             name, rules = item.name, item.metadata
             value, at_least, choices = getattr(self, name), rules["at_least"], rules["choices"]
             self._check(name, _fits(value, item.type), f"of type {_type_name(item.type)}")
-            self._check(name, at_least is None or value >= at_least, f"at least {at_least}")
+            too_small = None not in (at_least, value) and value < at_least
+            self._check(name, not too_small, f"at least {at_least}")
             self._check(name, not choices or value in choices, " or ".join(choices))
         self._check("epochs", self.epochs is None or self.epochs > 0, "above 0")
         for name in ("min_visible", "mosaic_prob", "mosaic_close"):
             self._check(name, 0 <= getattr(self, name) <= 1, "from 0 to 1")
+        self._check("merge_sigma", self.merge_sigma > 0, "above 0")
+        positive = all(_fits(x, float) and x > 0 for x in self.merge_weights)
+        self._check("merge_weights", positive, "numbers above 0")
         self._check("ema_decay", 0 <= self.ema_decay < 1, "at least 0 and below 1")
         for name in ("best_checkpoint", "eval_period"):
             needed = self.early_stopping == 0 or getattr(self, name)

@@ -103,6 +103,8 @@ def _check_lazy_key(cfg: DictConfig, key: str) -> None:
         raise ValueError("model.head.num_classes follows model.num_classes: set that instead")
     parent, _, name = key.rpartition(".")
     node = OmegaConf.select(cfg, parent) if parent else cfg
+    if key in _OPTIONS and key.startswith("train.") and isinstance(cfg.get("train"), DictConfig):
+        return  # of a config that an earlier version wrote, too
     # A call may take arguments that the config does not mention.
     if isinstance(node, DictConfig) and (name in node or "_target_" in node):
         return

@@ -6,13 +6,13 @@ import numpy as np
 import torch
 from torch import nn
 
-from detectron2.layers import batched_nms
 from detectron2.modeling import DatasetMapperTTA
 from detectron2.modeling.meta_arch.dense_detector import DenseDetector
 from detectron2.structures import Boxes, Instances
 
 from ..data.images import read_image
 from ..data.loading.augmentations import LimitAspectRatio
+from .merging import Merging
 
 
 def build_tta_mapper(
@@ -38,18 +38,28 @@ def build_tta_mapper(
 class DenseDetectorWithTTA(nn.Module):
     """What Detectron2's ``GeneralizedRCNNWithTTA`` does, for dense detectors.
 
-    The detections of all versions of an image go into one more NMS.
+    The detections of all versions of an image are merged.
     """
 
-    def __init__(self, model: DenseDetector, mapper: DatasetMapperTTA, input_format: str):
+    def __init__(
+        self,
+        model: DenseDetector,
+        mapper: DatasetMapperTTA,
+        input_format: str,
+        merging: Merging | None = None,
+    ):
         """
         Args:
             model: in evaluation mode.
             mapper: gives the versions of an image.
             input_format: order of the model's channels, "RGB" or "BGR".
+            merging: of the detections of all versions; by default one more NMS like the model's.
         """
         super().__init__()
         self.model, self.mapper, self.input_format = model, mapper, input_format
+        self.merging = merging or Merging(
+            iou_thresh=model.test_nms_thresh, max_detections=model.max_detections_per_image
+        )
 
     @torch.no_grad()
     def forward(self, batched_inputs: list[dict]) -> list[dict]:
@@ -85,7 +95,4 @@ class DenseDetectorWithTTA(nn.Module):
             boxes.clip(size)
             fields = {"pred_boxes": boxes, "scores": x.scores, "pred_classes": x.pred_classes}
             found.append(Instances(size, **fields))
-        found = Instances.cat(found)
-        boxes, classes = found.pred_boxes.tensor, found.pred_classes
-        kept = batched_nms(boxes, found.scores, classes, self.model.test_nms_thresh)
-        return found[kept[: self.model.max_detections_per_image]]
+        return self.merging(found)

@@ -15,6 +15,7 @@ from ..checkpoint import find_class_names, load_weights, read_checkpoint
 from ..config.run import Run
 from ..data.loading.augmentations import LimitAspectRatio
 from .augmentation import DenseDetectorWithTTA
+from .merging import build_merging
 from .optimization import find_dtype, optimize_for_inference
 
 
@@ -40,7 +41,8 @@ def load_detector(
     if optimize is not None:
         model = optimize_for_inference(model, find_dtype(optimize, model.device))
     if tta:
-        model = DenseDetectorWithTTA(model, run.tta_mapper(), run.options.input_format)
+        merging = build_merging(run.options, model)
+        model = DenseDetectorWithTTA(model, run.tta_mapper(), run.options.input_format, merging)
     return model
 
 

@@ -35,3 +35,21 @@ def find_trained_models(folder: str | os.PathLike) -> dict[str, TrainedModel]:
             if path.is_file():
                 models[str(path.relative_to(folder))] = TrainedModel(str(config_file), str(path))
     return models
+
+
+def find_trained_model(path: str | os.PathLike) -> TrainedModel:
+    """The model of a training's output folder, or that of a file of weights in such a folder.
+
+    Raises:
+        FileNotFoundError: if there is none.
+    """
+    path = Path(path)
+    files = [path] if path.is_file() else [path / name for name in WEIGHTS]
+    for weights in files:
+        config_file = weights.with_name(CONFIG)
+        if weights.is_file() and config_file.is_file():
+            return TrainedModel(str(config_file), str(weights))
+    raise FileNotFoundError(
+        f"{path}: no trained model, which is a folder with {CONFIG} and {' or '.join(WEIGHTS)}, or "
+        f"a file of weights beside {CONFIG}"
+    )

@@ -31,7 +31,7 @@ def suppress(
         classes: (D,) int64.
         nms_type: one of ``NMS_TYPES``.
         nms_thresh: IoU with a better box above which a box is dropped, or its score times 1 - IoU
-            if "soft_linear". Nothing to "soft_gaussian".
+            if "soft_linear". "soft_gaussian" ignores it.
         sigma: of "soft_gaussian", which multiplies each score by exp(-IoU^2 / sigma). Small ones
             suppress more.
         score_thresh: of Soft-NMS, whose detections need a larger score.

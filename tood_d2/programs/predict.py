@@ -11,7 +11,7 @@ import json
 import logging
 import os
 
-from tood_d2.cli.arguments import DTYPES, add_config_arguments
+from tood_d2.cli.arguments import DTYPES, add_config_arguments, add_ensemble
 from tood_d2.cli.messages import run_program
 from tood_d2.text import printable
 
@@ -44,6 +44,7 @@ def parse_args() -> argparse.Namespace:
         "instructions for it, auto looks",
     )
     add("--tta", action="store_true", help="detect by test-time augmentation")
+    add_ensemble(parser)
     add("--slice-size", type=int, metavar="PIXELS", help="detect in slices of large images, too")
     add(
         "--max-megapixels",
@@ -59,8 +60,10 @@ def parse_args() -> argparse.Namespace:
     for name, least in (("batch_size", 1), ("slice_size", 32), ("max_megapixels", 1)):
         if (value := getattr(args, name)) is not None and not least <= value < 1e9:
             parser.error(f"--{name.replace('_', '-')} {value}: should be at least {least}")
-    if args.onnx and (args.config_file or args.opts or args.optimize or args.tta):
-        parser.error("--onnx goes with none of --config-file, --opts, --optimize, --tta")
+    others = ("config_file", "opts", "optimize", "tta", "ensemble")
+    if args.onnx and any(getattr(args, name) for name in others):
+        names = ", ".join(f"--{name.replace('_', '-')}" for name in others)
+        parser.error(f"--onnx goes with none of {names}")
     return args
 
 
@@ -73,14 +76,18 @@ def build_predictor(args: argparse.Namespace):
     else:
         from tood_d2 import model_zoo
         from tood_d2.config import load_run
-        from tood_d2.inference import Predictor
+        from tood_d2.inference import Predictor, load_ensemble
 
         config, opts = args.config_file, args.opts
         if config is None:
             config = model_zoo.get_config_file(DEFAULT_MODEL)
             opts = [f"train.init_checkpoint=tood://{DEFAULT_MODEL}", *opts]
         run = load_run(config, opts, args.trust)
-        predictor = Predictor(run, optimize=args.optimize, tta=args.tta)
+        how = {"optimize": args.optimize, "tta": args.tta}
+        if args.ensemble:
+            predictor = load_ensemble(run, args.ensemble, trusted=args.trust, **how)
+        else:
+            predictor = Predictor(run, **how)
     if args.slice_size:
         from tood_d2.inference.slicing import SlicedPredictor
 

@@ -6,7 +6,7 @@
 
 from argparse import Namespace
 
-from tood_d2.cli.arguments import DTYPES, training_argument_parser
+from tood_d2.cli.arguments import DTYPES, add_ensemble, training_argument_parser
 from tood_d2.cli.processes import launch
 
 
@@ -26,9 +26,12 @@ def parse_args(argv: list[str] | None = None) -> Namespace:
     parser.add_argument(
         "--tta", action="store_true", help="with --eval-only: detect by test-time augmentation"
     )
+    add_ensemble(parser)
     args = parser.parse_args(argv)
-    if (args.optimize or args.tta) and not args.eval_only:
-        parser.error("--optimize and --tta go with --eval-only")
+    if (args.optimize or args.tta or args.ensemble) and not args.eval_only:
+        parser.error("--optimize, --tta and --ensemble go with --eval-only")
+    if args.ensemble and args.resume:
+        parser.error("--ensemble goes without --resume: name the weights")
     return args
 
 
@@ -43,7 +46,8 @@ def train(args: Namespace):
     from tood_d2.config.shipped import find_config_file
     from tood_d2.engine import Trainer, with_seed
     from tood_d2.engine.output_folder import check_output_folder, keeping_config, leave_earlier_run
-    from tood_d2.inference import load_detector
+    from tood_d2.inference import load_detector, load_ensemble
+    from tood_d2.inference.ensemble import as_model
 
     args.config_file = find_config_file(args.config_file)  # Detectron2 reads it, too
     run = load_run(args.config_file, args.opts, args.trust)
@@ -66,7 +70,11 @@ def train(args: Namespace):
     if args.eval_only:
         resume_dir = run.options.output_dir if args.resume else ""
         tta = args.tta or run.options.tta_enabled
-        model = load_detector(run, optimize=args.optimize, tta=tta, resume_dir=resume_dir)
+        how = {"optimize": args.optimize, "tta": tta}
+        if args.ensemble:
+            model = as_model(load_ensemble(run, args.ensemble, trusted=args.trust, **how))
+        else:
+            model = load_detector(run, resume_dir=resume_dir, **how)
         return Trainer.test(run.cfg, model)
     trainer = Trainer(run.cfg)
     trainer.checkpointer.last = last
