@@ -76,7 +76,11 @@ class Options:
     mosaic_prob: float = _option(0.0, "dataloader.train.mosaic.prob DATALOADER.MOSAIC.PROB")
     """Share of the training samples that are made of four images."""
     mosaic_close: float = _option(0.1, "dataloader.train.mosaic.close DATALOADER.MOSAIC.CLOSE")
-    """Share of training, its end, without these."""
+    """Share of training, its end, without these and without copied objects."""
+    copy_paste_prob: float = _option(
+        0.0, "dataloader.train.copy_paste.prob DATALOADER.COPY_PASTE.PROB"
+    )
+    """Share of the training samples with some objects of another image."""
     input_format: str = _option("BGR", "dataloader.test.mapper.image_format INPUT.FORMAT")
     """Order of the channels that the model takes."""
 
@@ -231,7 +235,7 @@ class Options:
             self._check(name, not too_small, f"at least {at_least}")
             self._check(name, not choices or value in choices, " or ".join(choices))
         self._check("epochs", self.epochs is None or self.epochs > 0, "above 0")
-        for name in ("min_visible", "mosaic_prob", "mosaic_close"):
+        for name in ("min_visible", "mosaic_prob", "mosaic_close", "copy_paste_prob"):
             self._check(name, 0 <= getattr(self, name) <= 1, "from 0 to 1")
         self._check("merge_sigma", self.merge_sigma > 0, "above 0")
         positive = all(_fits(x, float) and x > 0 for x in self.merge_weights)

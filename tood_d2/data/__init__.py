@@ -3,6 +3,7 @@
 import importlib
 
 __all__ = [
+    "CopyPaste",
     "DatasetMapper",
     "Mosaic",
     "build_test_loader",

@@ -152,8 +152,9 @@ class Trainer(DefaultTrainer):
             result.append(AssignmentHook(model, options.log_period))
         if options.precise_bn and get_bn_modules(model):
             # Real images, and no workers, which saves time and memory.
-            changes = {"num_workers": 0} | ({"mosaic_prob": 0.0} if options.mosaic_prob else {})
-            cfg = self._run.with_options(**changes).cfg
+            unmixed = {"mosaic_prob": 0.0} if options.mosaic_prob else {}
+            unmixed |= {"copy_paste_prob": 0.0} if options.copy_paste_prob else {}
+            cfg = self._run.with_options(num_workers=0, **unmixed).cfg
             batches = self.build_train_loader(cfg)
             result.append(
                 hooks.PreciseBN(options.eval_period, model, batches, options.precise_bn_iters)

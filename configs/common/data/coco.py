@@ -7,6 +7,7 @@ from detectron2.config import LazyCall as L
 from detectron2.data import get_detection_dataset_dicts
 from tood_d2.config import default_options
 from tood_d2.data import (
+    CopyPaste,
     DatasetMapper,
     Mosaic,
     build_test_loader,
@@ -35,6 +36,7 @@ dataloader.train = L(build_train_loader)(
         ],
         image_format="${model.input_format}",
         use_instance_mask=False,
+        min_visible=0.0,
     ),
     # Samples of four images each, until the last part (close) of training.
     mosaic=L(Mosaic)(
@@ -43,6 +45,15 @@ dataloader.train = L(build_train_loader)(
         num_iters="${train.max_iter}",
         batches_per_iter="${train.gradient_accumulation}",
         scale=[0.5, 1.0],
+        min_visible=0.25,
+    ),
+    # Objects of other images at random places, as long as there are mosaics.
+    copy_paste=L(CopyPaste)(
+        prob=0.0,
+        close="${..mosaic.close}",
+        num_iters="${..mosaic.num_iters}",
+        batches_per_iter="${..mosaic.batches_per_iter}",
+        max_objects=3,
         min_visible=0.25,
     ),
     total_batch_size=16,

@@ -11,7 +11,7 @@ from PIL import Image
 import detectron2.data.transforms as T
 from detectron2.structures import Boxes, BoxMode, Instances
 from tood_d2.data import DatasetMapper, build_train_loader
-from tood_d2.data.loading.mixing import Mosaic
+from tood_d2.data.loading.mixing import CopyPaste, Mosaic
 
 
 def sample(value, size=(40, 80), boxes=((0, 0, 80, 40),), label=0):
@@ -146,3 +146,37 @@ def test_images_that_cannot_be_read_are_replaced(dataset, tmp_path):
     loader = build(dataset, mosaic=Mosaic(1.0), max_unreadable=1)
     assert len(list(islice(loader, 10))) == 10
     assert list(loader.unreadable) == [str(tmp_path / "3.png")]
+
+
+def test_objects_are_pasted_with_what_is_in_their_boxes(monkeypatch):
+    # The other image's first object comes to the right lower corner of the own one.
+    monkeypatch.setattr(np.random, "permutation", lambda n: np.arange(n))
+    monkeypatch.setattr(np.random, "randint", lambda n: n - 1)
+    own = sample(1, boxes=[[0, 0, 80, 20], [65, 31, 80, 40], [40, 30, 64, 40]])
+    other = sample(9, boxes=[[10.5, 5, 30, 15], [20, 0, 40, 20], [15, 6, 17, 8]], label=2)
+    result = CopyPaste(max_objects=1, min_visible=0.5)([own, other])
+    # The pixels x 10 to 30 and y 5 to 15, moved by (50, 25), cover x 60 to 80 and y 30 to 40.
+    assert result["image"][:, 30:, 60:].eq(9).all() and result["image"].eq(9).sum() == 3 * 200
+    # Of the own objects the second one is covered; of the others' the second one is a quarter.
+    assert result["instances"].gt_boxes.tensor.tolist() == [
+        [0, 0, 80, 20],
+        [40, 30, 64, 40],  # 4/24 are covered
+        [60.5, 30, 80, 40],
+        [65, 31, 67, 33],
+    ]
+    assert result["instances"].gt_classes.tolist() == [0, 0, 2, 2]
+    assert own["image"].eq(1).all() and len(own["instances"]) == 3
+
+
+@pytest.mark.parametrize("boxes", [[], [[0, 0, 80, 40]]])
+def test_nothing_to_paste(boxes):
+    own = sample(1, size=(39, 80), boxes=[[1, 2, 3, 4]])
+    result = CopyPaste()([own, sample(2, boxes=boxes)])  # the object is higher than the image
+    assert result["image"].eq(1).all()
+    assert result["instances"].gt_boxes.tensor.tolist() == [[1, 2, 3, 4]]
+
+
+def test_one_pixel_is_pasted():
+    one = sample(1, size=(1, 1), boxes=[[0, 0, 1, 1]])
+    result = CopyPaste()([one, sample(2, size=(1, 1), boxes=[[0, 0, 1, 1]], label=5)])
+    assert result["image"].eq(2).all() and result["instances"].gt_classes.tolist() == [5]

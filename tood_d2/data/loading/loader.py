@@ -19,7 +19,7 @@ from detectron2.utils import comm
 
 from ...cli.shared_memory import end_workers_without_memory
 from .mapper import DatasetMapper
-from .mixing import Mosaic
+from .mixing import CopyPaste, Mosaic
 from .samples import NamedErrors, Sample, SeededSamples
 
 _SECONDS_AFTER_SIGTERM = 60
@@ -111,8 +111,13 @@ def _from_config(cfg, **kwargs) -> dict:
         "num_iters": cfg.SOLVER.MAX_ITER,
         "batches_per_iter": cfg.SOLVER.GRADIENT_ACCUMULATION,
     }
-    mosaic = Mosaic(cfg.DATALOADER.MOSAIC.PROB, cfg.DATALOADER.MOSAIC.CLOSE, **mixing)
-    return {"max_unreadable": cfg.DATALOADER.MAX_UNREADABLE, "mosaic": mosaic, **arguments}
+    node, close = cfg.DATALOADER, cfg.DATALOADER.MOSAIC.CLOSE
+    return {
+        "max_unreadable": node.MAX_UNREADABLE,
+        "copy_paste": CopyPaste(node.COPY_PASTE.PROB, close, **mixing),
+        "mosaic": Mosaic(node.MOSAIC.PROB, close, **mixing),
+        **arguments,
+    }
 
 
 @configurable(from_config=_from_config)
@@ -126,6 +131,7 @@ def build_train_loader(
     aspect_ratio_grouping: bool = True,
     num_workers: int = 0,
     max_unreadable: int = 10,
+    copy_paste: CopyPaste | None = None,
     mosaic: Mosaic | None = None,
     **kwargs,
 ) -> TrainLoader:
@@ -140,6 +146,7 @@ def build_train_loader(
             as often (arXiv 1908.03195, Appendix B.2).
         max_unreadable: images that turn out to be unreadable before training ends; until then
             others replace them.
+        copy_paste: puts objects of other images into samples, None for never.
         mosaic: makes samples of four images, None for never.
 
     Raises:
@@ -160,7 +167,7 @@ def build_train_loader(
     # Positions are those in the order of this process, so its number belongs to the seed.
     seed = comm.shared_random_seed() * num_processes + comm.get_rank()
     batch_size = total_batch_size // num_processes
-    mixings = [(x, x.num_batches * batch_size) for x in [mosaic] if x and x.prob > 0]
+    mixings = [(x, x.num_batches * batch_size) for x in [copy_paste, mosaic] if x and x.prob > 0]
     records = DatasetFromList(dataset, copy=False)
     samples = SeededSamples(records, mapper, seed, max_unreadable, mixings)
     batches = partial(_group, sampler, batch_size, groups)
