@@ -1,8 +1,10 @@
 from .assigners import ATSSAssigner, TaskAlignedAssigner
+from .backbones.fpn import build_fpn
 from .backbones.mvit import MViTBackbone
 from .backbones.regnet import RegNetBackbone
-from .backbones.resnet import build_fpn, build_resnet, build_tood_resnet_fpn_backbone
+from .backbones.resnet import build_resnet, build_tood_resnet_fpn_backbone
 from .backbones.swin import SwinBackbone
+from .backbones.timm_backbone import TimmBackbone
 from .backbones.torchvision_backbone import TorchvisionBackbone
 from .backbones.vit import LayerDecay, SimplePyramid, ViTBackbone
 from .foveabox import FoveaBox, LogDistanceTransform
@@ -24,6 +26,7 @@ __all__ = [
     "TaskAlignedAssigner",
     "TaskAlignedDeltaHead",
     "TaskAlignedHead",
+    "TimmBackbone",
     "TorchvisionBackbone",
     "ViTBackbone",
     "build_fpn",

@@ -1,8 +1,10 @@
 from ...checkpoint import catalog  # noqa: F401  makes tood:// and torchvision:// known
+from .fpn import build_fpn
 from .mvit import MViTBackbone
 from .regnet import RegNetBackbone
-from .resnet import build_fpn, build_resnet, build_tood_resnet_fpn_backbone
+from .resnet import build_resnet, build_tood_resnet_fpn_backbone
 from .swin import SwinBackbone
+from .timm_backbone import TimmBackbone
 from .torchvision_backbone import TorchvisionBackbone
 from .vit import SimplePyramid, ViTBackbone
 
@@ -11,6 +13,7 @@ __all__ = [
     "RegNetBackbone",
     "SimplePyramid",
     "SwinBackbone",
+    "TimmBackbone",
     "TorchvisionBackbone",
     "ViTBackbone",
     "build_fpn",

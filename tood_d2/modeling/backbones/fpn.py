@@ -87,6 +87,3 @@ def build_fpn_from_config(cfg: CfgNode, bottom_up: Backbone) -> FPN:
     num_top_levels = sum(stride >= finest_top_stride for stride in strides)
     fpn = cfg.MODEL.FPN
     return build_fpn(bottom_up, fpn.OUT_CHANNELS, fpn.NORM, num_top_levels)
-
-
-LastLevelP6P7NoReLU = TopLevels

@@ -12,7 +12,7 @@ from detectron2.modeling.backbone import FPN, BasicStem, BottleneckBlock, ResNet
 from detectron2.modeling.backbone.resnet import BasicBlock
 
 from ..deform_conv import ModulatedDeformConv2d
-from .fpn import LastLevelP6P7NoReLU, build_fpn, build_fpn_from_config  # noqa: F401
+from .fpn import build_fpn_from_config
 
 BASIC_BLOCKS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3)}
 """Blocks per stage of the ResNets that are made of basic blocks, by depth."""
