@@ -98,7 +98,7 @@ def test_large_scale_jitter(record, monkeypatch):
     mapper = DatasetMapper(True, augmentations=jitter, image_format="BGR", min_visible=0.1)
     instances = mapper(record)["instances"]
     # At twice the size, the boxes are (6, 10, 40, 34), (60, 4, 120, 60) and (16, 50, 50, 94). Of
-    # the second one 24 x 32 of 60 x 56 pixels are left, 23%, of the third one 6 x 18 of 34 x 44, 7%.
+    # the second one 24 x 32 of 60 x 56 pixels are left, 23%; of the third 6 x 18 of 34 x 44, 7%.
     assert instances.gt_classes.tolist() == [1]
     assert instances.gt_boxes.tensor.tolist() == [[16, 0, 40, 32]]
 
