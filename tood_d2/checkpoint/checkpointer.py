@@ -7,6 +7,7 @@ from fvcore.common.checkpoint import Checkpointer
 
 from detectron2.checkpoint import DetectionCheckpointer
 
+from .backbone_weights import place_in_detector
 from .file import check_state_dict, read_checkpoint
 from .recovery import tagged_name
 
@@ -41,6 +42,10 @@ class SafeCheckpointer(DetectionCheckpointer):
             else:
                 checkpoint = super()._load_file(filename)
             check_state_dict(checkpoint["model"])
+            if checkpoint.get("__author__") != "Caffe2":  # whose names are not Detectron2's
+                placed = place_in_detector(checkpoint["model"], self.model.state_dict())
+                if placed is not None:
+                    checkpoint |= {"model": placed, "matching_heuristics": False}
         except ValueError as error:
             raise ValueError(f"{filename}: {error}") from error
         return checkpoint

@@ -5,7 +5,11 @@ from collections.abc import Sequence
 from detectron2.layers import ShapeSpec
 from detectron2.modeling import BACKBONE_REGISTRY
 from detectron2.modeling.backbone import FPN, RegNet
-from detectron2.modeling.backbone.regnet import ResBottleneckBlock, SimpleStem
+from detectron2.modeling.backbone.regnet import (
+    ResBottleneckBlock,
+    SimpleStem,
+    generate_regnet_parameters,
+)
 
 from .fpn import build_fpn_from_config
 from .resnet import FrozenStatsBatchNorm2d
@@ -43,7 +47,18 @@ class RegNetBackbone(RegNet):
                 :func:`.build_resnet`.
             out_features: some of "s1" to "s4", of strides 4, 8, 16 and 32.
             freeze_at: 1 freezes the stem, 2 to 5 also the stages s1 to s4, 0 nothing.
+
+        Raises:
+            ValueError: if there is no such feature; widths that rise less make less stages.
         """
+        num_stages = generate_regnet_parameters(w_a, w_0, w_m, depth)[2]
+        stages = [f"s{i + 1}" for i in range(num_stages)]
+        if not out_features or not set(out_features) <= set(stages):
+            raise ValueError(
+                "model.backbone.bottom_up.out_features or MODEL.TOOD.REGNET.OUT_FEATURES (YAML) "
+                f"should be some of {', '.join(stages)}, the stages that depth {depth} and widths "
+                f"by w_0 {w_0}, w_a {w_a} and w_m {w_m} make, not {', '.join(out_features)}"
+            )
 
         def stem(_, *args) -> SimpleStem:  # Detectron2 says 3 channels
             return SimpleStem(in_channels, *args)
