@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Brings data into COCO's form, splits, checks and repairs it, and shows it."""
+"""Brings data into COCO's form, splits, slices, checks and repairs it, and shows it."""
 
 import sys
 

@@ -367,6 +367,7 @@ def test_no_command_imports_pytorch(data, voc, tmp_path):
         [tool, "convert", "voc", str(voc), str(tmp_path / "voc_json")],
         [tool, "convert", "yolo", str(tmp_path / "data.yaml"), str(tmp_path / "yolo_json")],
         [tool, "split", json_file, str(tmp_path / "parts"), "--fractions", "0.5", "0.5"],
+        [tool, "slice", json_file, images, str(tmp_path / "tiles"), "--size", "64"],
         [tool, "check", json_file, images, "--against", json_file],
         [tool, "check", bad, images, "--fix", str(tmp_path / "fixed.json")],
         [tool, "show", json_file, images, "--output", str(tmp_path / "x.png")],
@@ -380,5 +381,5 @@ def test_no_command_imports_pytorch(data, voc, tmp_path):
     assert result.returncode == 0, result.stderr
     statuses = [line for line in result.stdout.splitlines() if line.startswith("status")]
     # The only box of the bad file is dropped; the last but three is misused.
-    assert [int(x.split()[1]) for x in statuses] == [0, 0, 0, 0, 0, 1, 0, 2, 0, 0, 0]
+    assert [int(x.split()[1]) for x in statuses] == [0, 0, 0, 0, 0, 0, 1, 0, 2, 0, 0, 0]
     assert (tmp_path / "x.png").is_file()

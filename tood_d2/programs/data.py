@@ -1,7 +1,8 @@
-"""Brings data into COCO's form, splits, checks and repairs it, and shows it.
+"""Brings data into COCO's form, splits, slices, checks and repairs it, and shows it.
 
 %(prog)s convert voc VOCdevkit/VOC2007 annotations
 %(prog)s split all.json annotations --fractions 0.8 0.2
+%(prog)s slice annotations/train.json images tiles --size 640
 %(prog)s check annotations/train.json images --against annotations/val.json
 %(prog)s show annotations/train.json images --output dataset.png
 %(prog)s suspects train.json images --config-file my.yaml --opts train.init_checkpoint=my.pth
@@ -31,6 +32,7 @@ from tood_d2.data.coco.splitting import split_images
 from tood_d2.data.coco.suitability import check_against, check_matching
 from tood_d2.data.conversion import convert_voc, convert_yolo
 from tood_d2.programs.suspects import suspects
+from tood_d2.programs.tiles import slice_
 from tood_d2.text import printable
 
 COCO_AREAS = (32**2, 96**2)  # up to which objects are small and medium, in square pixels
@@ -190,11 +192,11 @@ def main() -> int:
     shared = {
         "json": "annotations in COCO's form",
         "images": "folder that file names are relative to",
-        "out": "folder for a JSON file of each split",
+        "out": "folder for the JSON files",
     }
 
     def add_command(run: Callable, help: str, *arguments: str) -> Callable:
-        command = commands.add_parser(run.__name__, help=help)
+        command = commands.add_parser(run.__name__.rstrip("_"), help=help)
         command.set_defaults(run=run)
         for name in arguments:
             command.add_argument(name, metavar=name.upper(), help=shared[name])
@@ -214,6 +216,27 @@ def main() -> int:
     add("--fractions", type=float, nargs="+", default=[0.8, 0.2], help="of the images (0.8 0.2)")
     add("--names", nargs="+", help="of the files (train val test)")
     add("--seed", type=int, default=0, help="of the choice (0)")
+
+    arguments = ("json", "images", "out")
+    add = add_command(slice_, "cut images into overlapping tiles (needs sahi)", *arguments)
+    add("--size", type=int, default=640, help="pixels of a tile's sides (640)")
+    add("--overlap", type=float, default=0.2, help="of neighbours, as a share of the size (0.2)")
+    add(
+        "--min-area-ratio",
+        type=float,
+        default=0.1,
+        metavar="SHARE",
+        help="of a box that a tile needs to have (0.1)",
+    )
+    add(
+        "--keep-empty",
+        type=float,
+        default=0.0,
+        metavar="SHARE",
+        help="of the tiles without boxes to keep (0); 1 for test data",
+    )
+    add("--seed", type=int, default=0, help="of the choice of these (0)")
+    add("--format", choices=["png", "jpg"], default="png", help="of the tiles (png)")
 
     add = add_command(check, "find problems in a JSON file and its images", "json", "images")
     add("--against", metavar="JSON", help="test data to compare with")

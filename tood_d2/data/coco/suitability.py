@@ -69,7 +69,7 @@ def check_matching(content: dict, json_file: str, short_edge: int, max_size: int
         message = (
             f"{small_numbers[row]} of {numbers[row]} boxes have a side under the stride of "
             f"{STRIDE} pixels at the input size {short_edge} (at most {max_size}): "
-            "they may contain no location and never be found"
+            "they may contain no location and never be found, see Small objects in docs/training.md"
         )
         report.add("categories", row, "small-objects", message)
     return report.problems
