@@ -259,6 +259,35 @@ def test_test_time_augmentation_finds_ten_objects_in_each_image(detect, shapes, 
     assert len(results) == len(expected) == 30 and results != expected
 
 
+def test_a_model_and_its_copy_find_what_it_finds_alone(detect, shapes, expected, detecting_model):
+    together = detect("--input", shapes / "val", "--ensemble", detecting_model)
+    assert together == expected
+
+
+def test_several_models_are_merged_by_box_fusion(shapes, tmp_path, detecting_model):
+    model = detecting_model / "model_final.pth"
+    files = ["--input", shapes / "val", "--save-json", "results.json"]
+    fusion = ["--opts", "train.merge.method=wbf", "train.merge.weights=[2,1]"]
+    fusion.append("model.max_detections_per_image=10")
+    argv = ["demo/demo.py", "--config-file", detecting_model / "config.yaml", *files]
+    argv += ["--ensemble", model, *fusion, f"train.init_checkpoint={model}"]
+    outcome = run(Command(list(map(str, argv))), tmp_path)
+    assert outcome.status == 0, outcome.output
+    assert json.loads((tmp_path / "results.json").read_text())
+
+
+def test_ensembles_that_cannot_be_are_refused(demo, shapes, tmp_path, detecting_model):
+    files = ["--input", shapes / "val", "--output", "out"]
+    assert_refused(demo(*files, "--ensemble", "nowhere"), "nowhere: no trained model")
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "model_final.pth").symlink_to(detecting_model / "model_final.pth")
+    config = (detecting_model / "config.yaml").read_text()
+    (other / "config.yaml").write_text(config.replace("star", "moon"))
+    message = "--ensemble other: models can be merged if they have the same classes; missing here: "
+    assert_refused(demo(*files, "--ensemble", "other"), message + "star, only here: moon")
+
+
 def test_slices_find_objects_along_the_whole_image(detect, shapes, tmp_path):
     pytest.importorskip("sahi")
     limit = Image.MAX_IMAGE_PIXELS

@@ -37,9 +37,7 @@ def train_net(load_script):
 def run(train_net):
     """Runs train_net.py's main with a config and overrides."""
 
-    def _run(
-        config, *opts, resume=False, eval_only=False, optimize=None, tta=False, ensemble=()
-    ):
+    def _run(config, *opts, resume=False, eval_only=False, optimize=None, tta=False, ensemble=()):
         path = config if Path(config).is_absolute() else str(CONFIGS / config)
         args = Namespace(config_file=path, opts=list(opts), resume=resume, trust=[])
         args.eval_only, args.optimize, args.tta = eval_only, optimize, tta
@@ -167,6 +165,24 @@ def test_evaluation_with_test_time_augmentation(
         tta=tta,
     )
     assert "bbox" in results and len(seen) == (3 if tta else 0)
+
+
+def test_evaluation_of_a_model_and_its_copy(run, trained, tiny_overrides, tmp_path):
+    """Each is found twice, and NMS keeps one."""
+    results = [
+        run(
+            "tood_R_18_FPN_small.py",
+            *tiny_overrides,
+            *DETECTS,
+            f"train.init_checkpoint={trained}/model_final.pth",
+            f"train.output_dir={tmp_path}",
+            eval_only=True,
+            ensemble=others,
+        )
+        for others in ([], [trained])
+    ]
+    assert results[0]["bbox"]["AP"] > 0
+    assert results[1]["bbox"] == pytest.approx(results[0]["bbox"], nan_ok=True)
 
 
 def test_only_evaluation_is_optimized(train_net, capsys):
