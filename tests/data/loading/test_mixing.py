@@ -78,10 +78,21 @@ def test_one_pixel():
     assert result["image"].shape == (3, 1, 1)
 
 
-@pytest.mark.parametrize("kwargs", [{"prob": 1.5}, {"close": -0.1}])
-def test_shares_out_of_range(kwargs):
-    with pytest.raises(ValueError, match="of Mosaic should be 0 to 1"):
-        Mosaic(**kwargs)
+@pytest.mark.parametrize(
+    ("kind", "key", "value"),
+    [
+        (Mosaic, "prob", 1.5),
+        (Mosaic, "close", -0.1),
+        (Mosaic, "min_visible", 2),
+        (Mosaic, "scale", (0, 1)),
+        (Mosaic, "scale", (1, 0.5)),
+        (CopyPaste, "prob", -1),
+        (CopyPaste, "max_objects", 0),
+    ],
+)
+def test_wrong_values_are_named(kind, key, value):
+    with pytest.raises(ValueError, match=f"{key} of {kind.__name__} should be .*, not"):
+        kind(**{key: value})
 
 
 def test_length_of_the_part_with_mixing():

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -26,14 +26,18 @@ class Mixing:
     close: float = 0.1  # share of training, its end, without mixing
     num_iters: int | None = None  # length of training; None mixes without end
     batches_per_iter: int = 1  # with gradient accumulation
+    min_visible: float = 0.25  # share of a box that has to remain for the object to be kept
 
-    num_others = 0  # images that are needed besides the sample's own
+    num_others: ClassVar[int]  # images that are needed besides the sample's own
 
     def __post_init__(self):
-        name = type(self).__name__
-        for field in ("prob", "close"):
-            if not 0 <= getattr(self, field) <= 1:
-                raise ValueError(f"{field} of {name} should be 0 to 1, not {getattr(self, field)}")
+        for name in ("prob", "close", "min_visible"):
+            self._check(name, 0 <= getattr(self, name) <= 1, "from 0 to 1")
+
+    def _check(self, name: str, fulfilled: bool, rule: str) -> None:
+        if not fulfilled:
+            kind = type(self).__name__
+            raise ValueError(f"{name} of {kind} should be {rule}, not {getattr(self, name)!r}")
 
     @property
     def num_batches(self) -> float:
@@ -63,11 +67,15 @@ class Mosaic(Mixing):
     is scaled at random and touches the point with a corner; what reaches beyond the canvas is cut.
     """
 
-    scale: tuple[float, float] = (0.5, 1.0)  # range of the images' scale
-    min_visible: float = 0.25  # share of a box that has to remain
+    scale: Sequence[float] = (0.5, 1.0)  # range of the images' scale
     pad_value: int = 114  # of pixels without an image; about the mean of ImageNet
 
-    num_others = 3
+    num_others: ClassVar[int] = 3
+
+    def __post_init__(self):
+        super().__post_init__()
+        low, high = self.scale
+        self._check("scale", 0 < low <= high, "a range above 0")
 
     def __call__(self, samples: Sequence[dict]) -> dict:
         channels, height, width = samples[0]["image"].shape
@@ -97,15 +105,18 @@ class CopyPaste(Mixing):
     """
 
     max_objects: int = 3  # of the other image; from one to so many are drawn
-    min_visible: float = 0.25  # share of a box that has to remain uncovered
 
-    num_others = 1
+    num_others: ClassVar[int] = 1
+
+    def __post_init__(self):
+        super().__post_init__()
+        self._check("max_objects", self.max_objects >= 1, "at least 1")
 
     def __call__(self, samples: Sequence[dict]) -> dict:
         own, other = samples
         image = own["image"].clone()
         size = height, width = tuple(image.shape[1:])
-        objects, result = other["instances"], own["instances"]
+        objects, result = other["instances"], _boxes_alone(own["instances"])
         order = np.random.permutation(len(objects))
         for i in order[: np.random.randint(self.max_objects) + 1]:
             x1, y1, x2, y2 = _outer_pixels(objects.gt_boxes.tensor[i], other["image"])
@@ -120,6 +131,11 @@ class CopyPaste(Mixing):
             covered = _covered_share(result.gt_boxes.tensor, part + shift)
             result = Instances.cat([result[covered <= 1 - self.min_visible], pasted])
         return own | {"image": image, "instances": result}
+
+
+def _boxes_alone(instances: Instances) -> Instances:
+    fields = {"gt_boxes": instances.gt_boxes, "gt_classes": instances.gt_classes}
+    return Instances(instances.image_size, **fields)
 
 
 def _visible(
