@@ -22,6 +22,15 @@ def test_overrides():
         assert run.options.max_iter == 7 and run.overridden == {"SOLVER.MAX_ITER": 87960}
 
 
+def test_a_dump_of_an_earlier_version_takes_options_that_are_newer(tmp_path):
+    path = tmp_path / "config.yaml"
+    path.write_text("model: {}\ntrain: {device: cpu}\n")
+    run = load_run(str(path), ["train.merge.method=wbf", "train.merge.weights=[2,1]"])
+    assert (run.options.merge_method, run.options.merge_weights) == ("wbf", [2, 1])
+    with pytest.raises(ValueError, match="unknown key 'train.merge.methods'"):
+        load_run(str(path), ["train.merge.methods=wbf"])
+
+
 @pytest.mark.parametrize(
     "path, override, message",
     [

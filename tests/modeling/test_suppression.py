@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from detectron2.layers import batched_nms
+from tood_d2.config import load_run
 from tood_d2.modeling.suppression import NMS_TYPES, suppress
 
 # IoU of A with B is 0.8 and with C 0.5, that of B with C 5 / 8.
@@ -165,3 +166,51 @@ def test_hard_nms_is_detectron2s(example, limit):
     kept, found = suppress(boxes, scores, classes, nms_thresh=0.6, max_detections=limit)
     assert torch.equal(kept, batched_nms(boxes, scores, classes, 0.6)[:limit])
     assert torch.equal(found, scores[kept])
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (
+            {"test_nms_type": "soft"},
+            "NMS_TYPE_TEST .* hard or soft_linear or soft_gaussian, not 's",
+        ),
+        ({"test_soft_nms_sigma": 0.0}, "SOFT_NMS_SIGMA_TEST .* should be above 0, not 0.0"),
+        ({"test_soft_nms_sigma": math.nan}, "should be above 0, not nan"),
+    ],
+)
+def test_other_settings_are_refused(tiny_tood, settings, message):
+    with pytest.raises(ValueError, match=message):
+        tiny_tood(**settings)
+
+
+def test_a_model_with_soft_nms_finds_more_boxes(tiny_tood):
+    """Boxes of neighbouring locations, which hard NMS drops, at lower scores."""
+    model = tiny_tood(test_nms_thresh=0.3, test_score_thresh=0.0, test_topk_candidates=50).eval()
+    torch.nn.init.normal_(model.head.cls_logits.weight, std=0.2)
+    sample = {"image": torch.randint(0, 256, (3, 96, 96), dtype=torch.uint8)}
+    (hard,) = model([sample])
+    model.test_nms_type = "soft_gaussian"
+    (soft,) = model([sample])
+    hard, soft = hard["instances"].scores, soft["instances"].scores
+    assert len(soft) == model.max_detections_per_image == 100 > len(hard)
+    assert soft[0] == hard[0] and soft[1:].max() < hard[0]
+
+
+@pytest.mark.parametrize(
+    ("config", "overrides"),
+    [
+        (
+            "tood_R_18_FPN_small.py",
+            ["model.test_nms_type=soft_linear", "model.test_soft_nms_sigma=0.25"],
+        ),
+        (
+            "tood_R_50_FPN_1x.yaml",
+            ["MODEL.TOOD.NMS_TYPE_TEST=soft_linear", "MODEL.TOOD.SOFT_NMS_SIGMA_TEST=0.25"],
+        ),
+    ],
+)
+def test_keys_of_both_kinds_of_config(config, overrides):
+    small = ["MODEL.RESNETS.DEPTH=18", "MODEL.RESNETS.RES2_OUT_CHANNELS=64"]
+    model = load_run(config, [*(small if "yaml" in config else []), *overrides]).build_model()
+    assert (model.test_nms_type, model.test_soft_nms_sigma) == ("soft_linear", 0.25)

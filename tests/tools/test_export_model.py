@@ -43,6 +43,13 @@ def test_images_prepared_in_other_ways_are_refused():
         read_metadata(run, run.build_model(), has_nms=True)
 
 
+@pytest.mark.parametrize("has_nms", [False, True])
+def test_soft_nms_is_refused(has_nms):
+    run = load_run(str(CONFIGS / "tood_R_18_FPN_small.py"), ["model.test_nms_type=soft_linear"])
+    with pytest.raises(ValueError, match=r"ONNX has no Soft-NMS .*model.test_nms_type=hard"):
+        read_metadata(run, run.build_model(), has_nms)
+
+
 @pytest.mark.parametrize(
     ("output", "message"),
     [("model.pb", "model.pb: should end in .onnx or .pt2"), ("model.onnx", "no trained weights")],
