@@ -9,7 +9,9 @@ import torch
 from PIL import Image
 
 import detectron2.data.transforms as T
+from detectron2.config import get_cfg
 from detectron2.structures import Boxes, BoxMode, Instances
+from tood_d2 import add_tood_config
 from tood_d2.data import DatasetMapper, build_train_loader
 from tood_d2.data.loading.mixing import CopyPaste, Mosaic
 
@@ -191,3 +193,19 @@ def test_one_pixel_is_pasted():
     one = sample(1, size=(1, 1), boxes=[[0, 0, 1, 1]])
     result = CopyPaste()([one, sample(2, size=(1, 1), boxes=[[0, 0, 1, 1]], label=5)])
     assert result["image"].eq(2).all() and result["instances"].gt_classes.tolist() == [5]
+
+
+def test_keys_of_yaml(dataset):
+    cfg = get_cfg()
+    add_tood_config(cfg)
+    cfg.merge_from_list(["DATALOADER.MOSAIC.PROB", 0.5, "DATALOADER.COPY_PASTE.PROB", 0.25])
+    cfg.merge_from_list(["DATALOADER.MOSAIC.CLOSE", 0.2, "SOLVER.GRADIENT_ACCUMULATION", 2])
+    cfg.merge_from_list(["SOLVER.MAX_ITER", 100, "SOLVER.IMS_PER_BATCH", 4])
+    # 80 of 100 iterations, of 2 batches of 4 images each.
+    (copy_paste, end), (mosaic, other_end) = build_train_loader(
+        cfg, dataset=dataset
+    ).dataset.mixings
+    assert (copy_paste.prob, mosaic.prob) == (0.25, 0.5)
+    assert end == other_end == 640
+    cfg.merge_from_list(["DATALOADER.MOSAIC.PROB", 0.0, "DATALOADER.COPY_PASTE.PROB", 0.0])
+    assert build_train_loader(cfg, dataset=dataset).dataset.mixings == []
