@@ -37,11 +37,12 @@ def train_net(load_script):
 def run(train_net):
     """Runs train_net.py's main with a config and overrides."""
 
-    def _run(config, *opts, resume=False, eval_only=False, optimize=None, tta=False, ensemble=()):
+    defaults = {"resume": False, "trust": [], "eval_only": False, "optimize": None, "tta": False}
+    defaults |= {"ensemble": [], "slice_size": None}
+
+    def _run(config, *opts, **changes):
         path = config if Path(config).is_absolute() else str(CONFIGS / config)
-        args = Namespace(config_file=path, opts=list(opts), resume=resume, trust=[])
-        args.eval_only, args.optimize, args.tta = eval_only, optimize, tta
-        args.ensemble = list(map(str, ensemble))
+        args = Namespace(config_file=path, opts=list(opts), **defaults | changes)
         return train_net.main(args)
 
     return _run
@@ -177,7 +178,7 @@ def test_evaluation_of_a_model_and_its_copy(run, trained, tiny_overrides, tmp_pa
             f"train.init_checkpoint={trained}/model_final.pth",
             f"train.output_dir={tmp_path}",
             eval_only=True,
-            ensemble=others,
+            ensemble=[*map(str, others)],
         )
         for others in ([], [trained])
     ]
@@ -185,15 +186,41 @@ def test_evaluation_of_a_model_and_its_copy(run, trained, tiny_overrides, tmp_pa
     assert results[1]["bbox"] == pytest.approx(results[0]["bbox"], nan_ok=True)
 
 
+@pytest.mark.parametrize("size, number", [(None, 0), (1000, 1), (200, 5)])
+def test_evaluation_in_slices(run, trained, tiny_overrides, tmp_path, monkeypatch, size, number):
+    """An image of 320 x 240 px has two by two slices of 200 px, and is seen whole, too."""
+    if size:
+        slicing = pytest.importorskip("tood_d2.inference.slicing")
+        seen, infer = [], slicing.SlicedModel.perform_inference
+        monkeypatch.setattr(
+            slicing.SlicedModel,
+            "perform_inference",
+            lambda self, image: seen.append(image.shape) or infer(self, image),
+        )
+    results = run(
+        "tood_R_18_FPN_small.py",
+        *tiny_overrides,
+        f"train.init_checkpoint={trained}/model_final.pth",
+        f"train.output_dir={tmp_path}",
+        eval_only=True,
+        slice_size=size,
+    )
+    assert "bbox" in results
+    assert len(seen if size else []) == 3 * number
+
+
 def test_only_evaluation_is_optimized(train_net, capsys):
     assert train_net.parse_args([]).optimize is None
     args = train_net.parse_args(["--eval-only", "--optimize", "bfloat16", "SEED", "1"])
     assert args.optimize == "bfloat16" and args.opts == ["SEED", "1"]
     for wrong, message in [
-        (["--optimize", "bfloat16"], "--optimize, --tta and --ensemble go with --eval-only"),
-        (["--tta"], "--optimize, --tta and --ensemble go with --eval-only"),
-        (["--ensemble", "a"], "--optimize, --tta and --ensemble go with --eval-only"),
-        (["--eval-only", "--ensemble", "a", "--resume"], "--ensemble goes without --resume"),
+        (["--optimize", "bfloat16"], "--optimize, --tta, --ensemble and --slice-size go with"),
+        (["--tta"], "--optimize, --tta, --ensemble and --slice-size go with"),
+        (["--ensemble", "a"], "--optimize, --tta, --ensemble and --slice-size go with"),
+        (["--slice-size", "64"], "--optimize, --tta, --ensemble and --slice-size go with"),
+        (["--eval-only", "--ensemble", "a", "--resume"], "go without --resume"),
+        (["--eval-only", "--slice-size", "64", "--resume"], "go without --resume"),
+        (["--eval-only", "--slice-size", "31"], "--slice-size 31: should be at least 32"),
         (["--eval-only", "--optimize", "float64"], "choose from"),
     ]:
         with pytest.raises(SystemExit):

@@ -50,3 +50,13 @@ def check_requirements() -> None:
             f"OpenCV does not load ({error}): pip install --force-reinstall --no-deps "
             "opencv-python-headless"
         ) from error
+
+
+def check_sahi() -> None:
+    """Raises MissingRequirement if SAHI, which slices images, is not installed."""
+    try:
+        import sahi.slicing  # noqa: F401
+    except ImportError as error:
+        raise MissingRequirement(
+            f"images are sliced by SAHI, which is missing ({error}): pip install sahi"
+        ) from error

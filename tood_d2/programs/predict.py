@@ -13,6 +13,7 @@ import os
 
 from tood_d2.cli.arguments import DTYPES, add_config_arguments, add_ensemble
 from tood_d2.cli.messages import run_program
+from tood_d2.cli.requirements import check_sahi
 from tood_d2.text import printable
 
 logger = logging.getLogger(__name__)
@@ -69,6 +70,8 @@ def parse_args() -> argparse.Namespace:
 
 def build_predictor(args: argparse.Namespace):
     """The predictor that the arguments ask for."""
+    if args.slice_size:
+        check_sahi()
     if args.onnx:
         from tood_d2.export.onnx_detector import ONNXPredictor
 

@@ -27,11 +27,20 @@ def parse_args(argv: list[str] | None = None) -> Namespace:
         "--tta", action="store_true", help="with --eval-only: detect by test-time augmentation"
     )
     add_ensemble(parser)
+    parser.add_argument(
+        "--slice-size",
+        type=int,
+        metavar="PIXELS",
+        help="with --eval-only: detect in slices of large images, too",
+    )
     args = parser.parse_args(argv)
-    if (args.optimize or args.tta or args.ensemble) and not args.eval_only:
-        parser.error("--optimize, --tta and --ensemble go with --eval-only")
-    if args.ensemble and args.resume:
-        parser.error("--ensemble goes without --resume: name the weights")
+    of_evaluation = args.optimize, args.tta, args.ensemble, args.slice_size
+    if any(of_evaluation) and not args.eval_only:
+        parser.error("--optimize, --tta, --ensemble and --slice-size go with --eval-only")
+    if (args.ensemble or args.slice_size) and args.resume:
+        parser.error("--ensemble and --slice-size go without --resume: name the weights")
+    if args.slice_size is not None and args.slice_size < 32:
+        parser.error(f"--slice-size {args.slice_size}: should be at least 32")
     return args
 
 
@@ -42,13 +51,16 @@ def train(args: Namespace):
     from tood_d2.checkpoint import fetch_weights
     from tood_d2.checkpoint.recovery import check_classes, load_last_checkpoint
     from tood_d2.cli.logs import setup_logging
+    from tood_d2.cli.requirements import check_sahi
     from tood_d2.config import fit_schedule, load_run, note_dump, register_datasets
     from tood_d2.config.shipped import find_config_file
     from tood_d2.engine import Trainer, with_seed
     from tood_d2.engine.output_folder import check_output_folder, keeping_config, leave_earlier_run
-    from tood_d2.inference import load_detector, load_ensemble
+    from tood_d2.inference import Predictor, load_detector, load_ensemble
     from tood_d2.inference.ensemble import as_model
 
+    if args.slice_size:
+        check_sahi()
     args.config_file = find_config_file(args.config_file)  # Detectron2 reads it, too
     run = load_run(args.config_file, args.opts, args.trust)
     check_output_folder(run)
@@ -72,10 +84,16 @@ def train(args: Namespace):
         tta = args.tta or run.options.tta_enabled
         how = {"optimize": args.optimize, "tta": tta}
         if args.ensemble:
-            model = as_model(load_ensemble(run, args.ensemble, trusted=args.trust, **how))
+            predictor = load_ensemble(run, args.ensemble, trusted=args.trust, **how)
+        elif args.slice_size:
+            predictor = Predictor(run, **how)
         else:
-            model = load_detector(run, resume_dir=resume_dir, **how)
-        return Trainer.test(run.cfg, model)
+            return Trainer.test(run.cfg, load_detector(run, resume_dir=resume_dir, **how))
+        if args.slice_size:
+            from tood_d2.inference.slicing import SlicedPredictor
+
+            predictor = SlicedPredictor(predictor, args.slice_size)
+        return Trainer.test(run.cfg, as_model(predictor))
     trainer = Trainer(run.cfg)
     trainer.checkpointer.last = last
     trainer.resume_or_load(resume=args.resume)

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ...cli.requirements import MissingRequirement
+from ...cli.requirements import check_sahi
 from .annotation_arrays import MIN_BOX_SIDE, MIN_IMAGE_SIDE, AnnotationArrays, annotation_arrays
 
 
@@ -37,12 +37,7 @@ def check_tiling(size: int, overlap: float, min_area_ratio: float) -> None:
         raise ValueError(f"the overlap should be at least 0 and below 1, not {overlap}")
     if not 0 <= min_area_ratio <= 1:
         raise ValueError(f"the least share of a box should be from 0 to 1, not {min_area_ratio}")
-    try:
-        import sahi.slicing  # noqa: F401
-    except ImportError as error:
-        raise MissingRequirement(
-            f"images are sliced by SAHI, which is missing ({error}): pip install sahi"
-        ) from error
+    check_sahi()
 
 
 def tile_images(
