@@ -86,7 +86,7 @@ def test_default_options_of_a_group():
     dataset = default_options("dataset")
     assert dataset.pop("class_names") == []
     files = {"train_json", "train_images", "test_json", "test_images"}
-    assert set(dataset) == {"source", *files}
+    assert set(dataset) == {"source", "min_object_size", *files}
     assert default_options("train")["amp"] == {"enabled": False, "dtype": "float16"}
 
 

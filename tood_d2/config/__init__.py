@@ -1,4 +1,5 @@
 from .datasets import register_datasets
+from .input_size import fit_input_size
 from .keys import add_tood_config
 from .loading import as_run, load_config, load_run
 from .options import Options, default_options
@@ -12,6 +13,7 @@ __all__ = [
     "add_tood_config",
     "as_run",
     "default_options",
+    "fit_input_size",
     "fit_schedule",
     "load_config",
     "load_run",

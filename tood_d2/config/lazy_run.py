@@ -19,7 +19,7 @@ from detectron2.solver.build import maybe_add_gradient_clipping
 from ..data.loading import DatasetMapper
 from ..evaluation import IllustratedCOCOEvaluator
 from .overrides import escape_references
-from .run import Run
+from .run import Run, scaled
 
 
 class LazyRun(Run):
@@ -76,6 +76,16 @@ class LazyRun(Run):
         if isinstance(evaluator, IllustratedCOCOEvaluator) and limit is not None:
             evaluator.look_at(limit)
         return evaluator
+
+    def with_input_scale(self, factor: float) -> "LazyRun":
+        cfg = copy.deepcopy(self.cfg)
+        for loader in (cfg.dataloader.train, cfg.dataloader.test):
+            for node in loader.mapper.augmentations:
+                if isinstance(instantiate(node), T.ResizeShortestEdge):
+                    for key in ("short_edge_length", "max_size"):
+                        if key in node:
+                            node[key] = scaled(node[key], factor)
+        return LazyRun(cfg, self.overridden)
 
     # Model
 

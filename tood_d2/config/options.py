@@ -59,6 +59,10 @@ class Options:
     """Folder of its images."""
     class_names: list = _option([], "dataset.class_names DATASETS.CLASS_NAMES")
     """Names of the classes; training fills it."""
+    min_object_size: float = _option(
+        0.0, "dataset.min_object_size DATASETS.MIN_OBJECT_SIZE", at_least=0
+    )
+    """Enlarge images, at most twice, until nine of ten objects are so many pixels large."""
     num_classes: int = _option(80, "model.num_classes MODEL.TOOD.NUM_CLASSES", at_least=1)
     """Classes; read from the JSON."""
     batch_size: int = _option(

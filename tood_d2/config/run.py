@@ -119,6 +119,13 @@ class Run(ABC):
     def build_evaluator(self, name: str) -> DatasetEvaluator:
         """The evaluator of a test data set, which writes to ``inference`` in the output folder."""
 
+    @abstractmethod
+    def with_input_scale(self, factor: float) -> "Run":
+        """The same run with images larger by a factor, in training and testing.
+
+        Sizes of the network input, as ``ResizeShortestEdge`` makes it, are rounded to pixels.
+        """
+
     # Model
 
     @abstractmethod
@@ -185,3 +192,10 @@ class Run(ABC):
         """That of the registered data sets, the test data first."""
         names = (*self.test_names, *self.train_names)
         return [MetadataCatalog.get(x) for x in names if x in DatasetCatalog]
+
+
+def scaled(sizes: int | Sequence[int], factor: float) -> int | tuple[int, ...]:
+    """A size in pixels, or several, times a factor; 0, which stands for the original, stays."""
+    if isinstance(sizes, Sequence):
+        return tuple(round(x * factor) for x in sizes)
+    return round(sizes * factor)

@@ -22,7 +22,7 @@ from detectron2.solver.build import get_default_optimizer_params, maybe_add_grad
 from ..data.loading import DatasetMapper, build_train_loader, get_training_dicts
 from ..data.loading.samples import NamedErrors
 from ..evaluation import IllustratedCOCOEvaluator
-from .run import Run
+from .run import Run, scaled
 
 
 class YamlRun(Run):
@@ -82,6 +82,12 @@ class YamlRun(Run):
         evaluator = IllustratedCOCOEvaluator(name, tasks=["bbox"], output_dir=output_dir)
         evaluator.look_at(self.cfg.TEST.DETECTIONS_PER_IMAGE)
         return evaluator
+
+    def with_input_scale(self, factor: float) -> "YamlRun":
+        cfg = self.cfg.clone()
+        for key in ("MIN_SIZE_TRAIN", "MAX_SIZE_TRAIN", "MIN_SIZE_TEST", "MAX_SIZE_TEST"):
+            cfg.INPUT[key] = scaled(cfg.INPUT[key], factor)
+        return YamlRun(cfg, self.overridden)
 
     # Model
 
