@@ -52,7 +52,13 @@ def train(args: Namespace):
     from tood_d2.checkpoint.recovery import check_classes, load_last_checkpoint
     from tood_d2.cli.logs import setup_logging
     from tood_d2.cli.requirements import check_sahi
-    from tood_d2.config import fit_schedule, load_run, note_dump, register_datasets
+    from tood_d2.config import (
+        fit_input_size,
+        fit_schedule,
+        load_run,
+        note_dump,
+        register_datasets,
+    )
     from tood_d2.config.shipped import find_config_file
     from tood_d2.engine import Trainer, with_seed
     from tood_d2.engine.output_folder import check_output_folder, keeping_config, leave_earlier_run
@@ -68,7 +74,7 @@ def train(args: Namespace):
     run = register_datasets(run, needed=("test",) if args.eval_only else ("train", "test"))
     if not args.eval_only:
         last = load_last_checkpoint(run.options.output_dir) if args.resume else None
-        run = with_seed(fit_schedule(run), last)
+        run = with_seed(fit_schedule(fit_input_size(run)), last)
         if last is None:
             fetch_weights(run.options.init_checkpoint, run.key("init_checkpoint"))
             if comm.is_main_process():
