@@ -12,7 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-_PLACES = ("backbone.bottom_up.", "backbone.net.")  # in FPN and in a simple feature pyramid
+# In an FPN, a simple feature pyramid, and a backbone of torchvision or timm.
+_PLACES = ("backbone.bottom_up.", "backbone.net.", "backbone.bottom_up.body.")
 _BIAS_TABLE = "relative_position_bias_table"  # of Swin
 
 logger = logging.getLogger(__name__)

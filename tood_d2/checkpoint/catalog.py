@@ -1,8 +1,8 @@
 """Public weights by name: downloaded, converted and cached.
 
 ``tood://tood_R_50_FPN_1x`` is a trained model, ``torchvision://resnet101`` a backbone trained
-on ImageNet. Detectron2's PathManager resolves both, so they serve wherever Detectron2 takes
-weights.
+on ImageNet, ``torchvision://resnet50.IMAGENET1K_V2`` one with other weights than the first.
+Detectron2's PathManager resolves them, so they serve wherever Detectron2 takes weights.
 """
 
 import hashlib
@@ -57,10 +57,17 @@ def _find_trained_model(name: str) -> str:
 
 
 def _find_torchvision_model(name: str) -> str:
+    model, _, version = name.partition(".")
     try:
-        return get_model_weights(name).IMAGENET1K_V1.url
+        known = get_model_weights(model)
     except ValueError as error:
-        raise ValueError(f"torchvision has no model {name!r}") from error
+        raise ValueError(f"torchvision has no model {model!r}") from error
+    # The first ones where there are several: the official models start from those.
+    version = version or next(iter(known.__members__), "")
+    if version not in known.__members__:
+        versions = ", ".join(known.__members__) or "none"
+        raise ValueError(f"torchvision has no weights {version!r} of {model}, but {versions}")
+    return known[version].url
 
 
 class _ConvertedWeights(PathHandler):

@@ -1,4 +1,4 @@
-from ...checkpoint import catalog  # noqa: F401  makes tood:// and torchvision:// known
+from ...checkpoint import catalog, timm_weights  # noqa: F401  make tood:// and so on known
 from .fpn import build_fpn
 from .mvit import MViTBackbone
 from .regnet import RegNetBackbone
