@@ -62,22 +62,24 @@ class TorchvisionAugmentation(T.Augmentation):
             raise TypeError(f"{self} works in the mapper of training data alone")
         is_bgr = aug_input.image_format == "BGR"
         height, width = aug_input.image.shape[:2]
+        left = np.flatnonzero(aug_input.visible)
         # RandomIoUCrop looks in vain for a part with a box, without end, if there is none.
-        boxes = aug_input.boxes if len(aug_input.boxes) else np.array([[0.0, 0, width, height]])
+        boxes = aug_input.boxes[left] if len(left) else np.array([[0.0, 0, width, height]])
         image = aug_input.image[:, :, ::-1] if is_bgr else aug_input.image
         sample = self.transform(
             {
                 "image": tv_tensors.Image(np.ascontiguousarray(image.transpose(2, 0, 1))),
                 "boxes": tv_tensors.BoundingBoxes(
-                    boxes.copy(), format="XYXY", canvas_size=(height, width)
+                    boxes, format="XYXY", canvas_size=(height, width)
                 ),
                 "labels": torch.arange(len(boxes)),  # tell which boxes are left
             }
         )
-        image = sample["image"].numpy().transpose(1, 2, 0)
-        result = np.zeros_like(boxes)
-        result[sample["labels"].numpy()] = sample["boxes"].numpy()
-        aug_input.replace(image[:, :, ::-1] if is_bgr else image, result[: len(aug_input.boxes)])
+        image = sample["image"].numpy()[::-1] if is_bgr else sample["image"].numpy()
+        result = np.zeros_like(aug_input.boxes)
+        if len(left):
+            result[left[sample["labels"].numpy()]] = sample["boxes"].numpy()
+        aug_input.replace(np.ascontiguousarray(image.transpose(1, 2, 0)), result)
         return _AppliedOnce()
 
 
