@@ -184,7 +184,7 @@ class Options:
     ema_enabled: bool = _option(False, "train.ema.enabled SOLVER.EMA.ENABLED")
     """Average the weights (EMA), evaluated and saved beside them."""
     ema_decay: float = _option(0.9998, "train.ema.decay SOLVER.EMA.DECAY")
-    """What a step keeps of the average."""
+    """What a step keeps of the average; after n steps at most (1 + n) / (10 + n)."""
     precise_bn: bool = _option(False, "train.precise_bn.enabled TEST.PRECISE_BN.ENABLED")
     """Recompute batch norm's statistics before each evaluation."""
     precise_bn_iters: int = _option(200, "train.precise_bn.num_iter TEST.PRECISE_BN.NUM_ITER")
