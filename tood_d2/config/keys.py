@@ -102,6 +102,19 @@ def add_tood_config(cfg: CN) -> None:
     # Of s1 to s4, of strides 4, 8, 16 and 32.
     node.REGNET.OUT_FEATURES = ["s2", "s3", "s4"]
 
+    # Of build_tood_torchvision_fpn_backbone and build_tood_timm_fpn_backbone; see
+    # TorchvisionBackbone and TimmBackbone. MODEL.BACKBONE.FREEZE_AT counts, too.
+    node.CLASSIFIER = CN()
+    node.CLASSIFIER.NAME = ""
+    # Of res2 to res5, of strides 4, 8, 16 and 32.
+    node.CLASSIFIER.OUT_FEATURES = ["res3", "res4", "res5"]
+    # In place of each batch norm: "BN", "FrozenStatsBN", "FrozenBN" or "SyncBN".
+    node.CLASSIFIER.NORM = "BN"
+    # Of each feature, "" for none.
+    node.CLASSIFIER.OUT_NORM = ""
+    # Pairs of further arguments of the model and their values, such as [["width_mult", 0.5]].
+    node.CLASSIFIER.SETTINGS = []
+
     for _, keys, default in all_options():
         if keys.yaml:
             *folders, name = keys.yaml.split(".")

@@ -1,11 +1,13 @@
 """What the backbones from libraries of image classifiers share."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from detectron2.config import CfgNode
 from detectron2.layers import ShapeSpec, get_norm
 from detectron2.modeling import Backbone
 
@@ -13,6 +15,19 @@ STRIDES = {"stem": 2, "res2": 4, "res3": 8, "res4": 16, "res5": 32}
 """Of the features, by the names that Detectron2 gives them in a ResNet."""
 
 NORMS = ("BN", "FrozenStatsBN", "FrozenBN", "SyncBN")
+
+
+def read_config(cfg: CfgNode, input_shape: ShapeSpec) -> dict[str, Any]:
+    """Arguments of :class:`.TorchvisionBackbone` and :class:`.TimmBackbone` from a CfgNode."""
+    node = cfg.MODEL.TOOD.CLASSIFIER
+    return dict(node.SETTINGS) | {
+        "name": node.NAME,
+        "in_channels": input_shape.channels,
+        "out_features": node.OUT_FEATURES,
+        "norm": node.NORM,
+        "freeze_at": cfg.MODEL.BACKBONE.FREEZE_AT,
+        "out_norm": node.OUT_NORM,
+    }
 
 
 def needed_features(

@@ -7,7 +7,17 @@ from typing import Any
 
 from torch import nn
 
-from .classifier import STRIDES, ClassifierBackbone, needed_features
+from detectron2.config import CfgNode
+from detectron2.layers import ShapeSpec
+from detectron2.modeling import BACKBONE_REGISTRY
+from detectron2.modeling.backbone import FPN
+
+from .classifier import STRIDES, ClassifierBackbone, needed_features, read_config
+from .fpn import build_fpn_from_config
+
+
+# Arguments by which timm would read files in ways that execute what is in them.
+_OF_WEIGHTS = {"pretrained", "pretrained_cfg", "pretrained_cfg_overlay", "checkpoint_path"}
 
 
 class TimmBackbone(ClassifierBackbone):
@@ -45,6 +55,11 @@ class TimmBackbone(ClassifierBackbone):
         """
         timm = import_timm()
         title = f"{name} of timm"
+        if given := _OF_WEIGHTS & settings.keys():
+            raise ValueError(
+                f"{title}: {', '.join(sorted(given))} should not be set, as weights are loaded by "
+                f"train.init_checkpoint=timm://{name} or MODEL.WEIGHTS (YAML)"
+            )
         indices = feature_indices(name, settings)
         names = needed_features(list(indices), out_features, freeze_at, title)
         body = create_features(name, [indices[x] for x in names], in_chans=in_channels, **settings)
@@ -59,6 +74,12 @@ class TimmBackbone(ClassifierBackbone):
             out_norm=out_norm,
             channels_last=str(getattr(body, "output_fmt", "NCHW")).endswith("NHWC"),
         )
+
+
+@BACKBONE_REGISTRY.register()
+def build_tood_timm_fpn_backbone(cfg: CfgNode, input_shape: ShapeSpec) -> FPN:
+    """:class:`TimmBackbone` and :func:`.build_fpn` from a CfgNode."""
+    return build_fpn_from_config(cfg, TimmBackbone(**read_config(cfg, input_shape)))
 
 
 def import_timm() -> ModuleType:

@@ -9,7 +9,13 @@ from torch import Tensor, nn
 from torchvision import models
 from torchvision.models.feature_extraction import create_feature_extractor
 
-from .classifier import STRIDES, ClassifierBackbone, needed_features
+from detectron2.config import CfgNode
+from detectron2.layers import ShapeSpec
+from detectron2.modeling import BACKBONE_REGISTRY
+from detectron2.modeling.backbone import FPN
+
+from .classifier import STRIDES, ClassifierBackbone, needed_features, read_config
+from .fpn import build_fpn_from_config
 
 
 class TorchvisionBackbone(ClassifierBackbone):
@@ -68,6 +74,12 @@ class TorchvisionBackbone(ClassifierBackbone):
         )
         self._left_out = {f"body.{x}" for x in own - self.body.state_dict().keys()}
         self.register_load_state_dict_pre_hook(_skip_left_out)
+
+
+@BACKBONE_REGISTRY.register()
+def build_tood_torchvision_fpn_backbone(cfg: CfgNode, input_shape: ShapeSpec) -> FPN:
+    """:class:`TorchvisionBackbone` and :func:`.build_fpn` from a CfgNode."""
+    return build_fpn_from_config(cfg, TorchvisionBackbone(**read_config(cfg, input_shape)))
 
 
 def _skip_left_out(module: TorchvisionBackbone, state_dict: dict, prefix: str, *_) -> None:
