@@ -15,7 +15,6 @@ from detectron2.modeling.backbone import FPN
 from .classifier import STRIDES, ClassifierBackbone, needed_features, read_config
 from .fpn import build_fpn_from_config
 
-
 # Arguments by which timm would read files in ways that execute what is in them.
 _OF_WEIGHTS = {"pretrained", "pretrained_cfg", "pretrained_cfg_overlay", "checkpoint_path"}
 
