@@ -126,7 +126,7 @@ class TaskAlignedAssigner:
         alignment.scatter_reduce_(0, anchor_idxs.flatten(), normalized.flatten(), "amax")
         if self.min_positives > 0:
             ious = matched_pairwise_iou(pred_boxes, gt_boxes[matched_idxs]).nan_to_num()
-            least = alignment.maximum(ious).clamp(min=MIN_ALIGNMENT)
+            least = alignment.maximum(ious).clamp(MIN_ALIGNMENT, 1)
             alignment = torch.where(matched_idxs != regular, least, alignment)
         return matched_idxs, alignment
 
