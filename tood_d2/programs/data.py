@@ -192,7 +192,7 @@ def main() -> int:
     shared = {
         "json": "annotations in COCO's form",
         "images": "folder that file names are relative to",
-        "out": "folder for the JSON files",
+        "out": "folder to write to",
     }
 
     def add_command(run: Callable, help: str, *arguments: str) -> Callable:
