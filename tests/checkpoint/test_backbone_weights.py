@@ -2,20 +2,13 @@
 
 import pytest
 import torch
+from small_backbones import small_mvit, small_regnet, small_swin, small_vit
 from torch import nn
 
 from detectron2.checkpoint import DetectionCheckpointer
 from detectron2.utils.file_io import PathManager
 from tood_d2.checkpoint import SafeCheckpointer, fetch_weights
 from tood_d2.checkpoint.backbone_weights import place_in_detector
-from tood_d2.modeling import (
-    MViTBackbone,
-    RegNetBackbone,
-    SimplePyramid,
-    SwinBackbone,
-    ViTBackbone,
-    build_fpn,
-)
 
 
 def with_bias(name, *shape):
@@ -112,27 +105,6 @@ def regnet(widths=(8, 16, 24, 32)):
             shapes |= batch_norm(f"s{i}.b1.{norm}", width)
         inputs = width
     return fill(shapes | with_bias("head.fc", 10, inputs))
-
-
-def small_swin(**settings):
-    settings = {"embed_dim": 8, "depths": (2, 1, 1, 1), "num_heads": (1, 2, 2, 2)} | settings
-    return build_fpn(SwinBackbone(**{"window_size": 2} | settings), out_channels=64)
-
-
-def small_vit():
-    net = ViTBackbone(img_size=64, embed_dim=8, depth=2, num_heads=1, global_blocks=(1,))
-    return SimplePyramid(net, out_channels=64)
-
-
-def small_mvit():
-    backbone = MViTBackbone(embed_dim=8, depth=4, last_block_indexes=(0, 1, 2, 3))
-    return build_fpn(backbone, out_channels=64)
-
-
-def small_regnet():
-    # Widths 8 + 8 * i (Eq. 2), each of which is a stage of its own (Eq. 3 and 4).
-    backbone = RegNetBackbone(stem_width=8, depth=4, w_0=8, w_a=8, w_m=1.4, group_width=8)
-    return build_fpn(backbone, out_channels=64)
 
 
 # File, its content, the backbone, where its weights are, and what no file has.

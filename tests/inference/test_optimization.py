@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from small_backbones import small_mvit, small_regnet, small_swin, small_vit
 from torch import nn
 from torch._dynamo.utils import counters
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -34,6 +35,10 @@ MODELS = {
     "anchor_based": lambda tiny_tood: tiny_tood(head={"anchor_type": "anchor_based"}),
     "deformable_head": lambda tiny_tood: tiny_tood(head={"num_deform_convs": 1}),
     "deformable_backbone": lambda tiny_tood: tiny_tood(backbone=deformable_backbone()),
+    "swin": lambda tiny_tood: tiny_tood(backbone=small_swin()),
+    "vit": lambda tiny_tood: tiny_tood(backbone=small_vit()),
+    "mvit": lambda tiny_tood: tiny_tood(backbone=small_mvit()),
+    "regnet": lambda tiny_tood: tiny_tood(backbone=small_regnet()),
     "norm_in_head": lambda tiny_tood: tiny_tood(head={"norm": "BN"}),
     "BN": lambda _: from_config("tood_R_18_FPN_small.py"),
     "FrozenStatsBN": lambda _: from_config(

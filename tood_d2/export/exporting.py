@@ -20,12 +20,18 @@ TOLERANCE = 1e-4
 SIZES, BATCHES = ((96, 160), (256, 192), (320, 416)), (1, 3)
 
 
-def read_metadata(run: Run, model: nn.Module, has_nms: bool) -> Metadata:
+def read_metadata(run: Run, model: nn.Module, has_nms: bool, square: int = 0) -> Metadata:
     """What a run and its model say of an exported model.
 
+    Args:
+        run, model: that is exported.
+        has_nms: see :class:`Metadata`.
+        square: side in pixels of the only input that it shall take; 0 for inputs of any size,
+            unless the backbone pads all test images to one square.
+
     Raises:
-        ValueError: if images for testing are not resized by their shorter side alone, or the model
-            has Soft-NMS, which ONNX has no operator for.
+        ValueError: if images for testing are not resized by their shorter side alone or do not fit
+            the square, or the model has Soft-NMS, which ONNX has no operator for.
     """
     if getattr(model, "test_nms_type", "hard") != "hard":
         raise ValueError(
@@ -39,11 +45,18 @@ def read_metadata(run: Run, model: nn.Module, has_nms: bool) -> Metadata:
             "dataloader.test.mapper.augmentations): those who run the exported model are told no "
             "other"
         )
+    divisibility = max(model.backbone.size_divisibility, 1)
+    if square and (square % divisibility or resize.max_size > square):
+        raise ValueError(
+            f"the square should be a multiple of {divisibility} and at least as large as the "
+            f"longer side of test images, {resize.max_size} (dataloader.test.mapper.augmentations."
+            f"0.max_size or INPUT.MAX_SIZE_TEST (YAML)), not {square}"
+        )
     return Metadata(
         class_names=run.class_names,
         category_ids=run.category_ids,
         input_format=run.options.input_format,
-        size_divisibility=max(model.backbone.size_divisibility, 1),
+        size_divisibility=square or divisibility,
         short_edge_length=int(resize.short_edge_length[0]),
         max_size=int(resize.max_size),
         score_thresh=model.test_score_thresh,
@@ -58,20 +71,24 @@ def export_onnx(model: nn.Module, metadata: Metadata, path: str) -> bool:
 
     Returns:
         Whether they are small enough.
+
+    Raises:
+        ValueError: see :func:`.export_program`.
     """
-    candidates = export_candidates(model)
+    sizes = ((metadata.square,) * 2,) if metadata.square else SIZES
+    candidates = export_candidates(model, metadata.square)
     onnx.save(finish_onnx(candidates, metadata), path)
     without_nms = finish_onnx(candidates, replace(metadata, has_nms=False))
     detector = ONNXDetector(without_nms.SerializeToString())
     rows = [
         (f"{size[0]}x{size[1]}", number, *compare_candidates(detector, model, size, number))
-        for size in SIZES
+        for size in sizes
         for number in BATCHES
     ]
     print(tabulate(rows, ["size", "images", "scores", "boxes"]))
     agrees = all(max(differences) <= TOLERANCE for _, _, *differences in rows)
     if metadata.has_nms:
-        same = same_detections(ONNXDetector(path), detector, SIZES[0], BATCHES[-1])
+        same = same_detections(ONNXDetector(path), detector, sizes[0], BATCHES[-1])
         print(f"NMS: {'as PyTorch does it' if same else 'NOT as PyTorch does it'}")
         agrees &= same
     verdict = "agrees" if agrees else "DOES NOT AGREE"

@@ -29,6 +29,11 @@ class Metadata:
     has_nms: bool
     """Whether the model's outputs are detections, or candidates of NMS."""
 
+    @property
+    def square(self) -> int:
+        """Side of the only input that there is, as all images are padded to it; 0 if any may be."""
+        return self.size_divisibility if self.max_size <= self.size_divisibility else 0
+
     def to_properties(self) -> dict[str, str]:
         """Text by name, as ONNX keeps it: each value is JSON."""
         return {name: json.dumps(value) for name, value in asdict(self).items()}

@@ -5,6 +5,7 @@ import torch
 from onnx import ModelProto
 from onnxscript import opset20 as op
 
+from detectron2.modeling.backbone import MViT, ViT
 from detectron2.modeling.meta_arch.dense_detector import DenseDetector
 
 from ..inference.optimization import fold_norms
@@ -14,6 +15,9 @@ from .metadata import Metadata
 
 OPSET = 20
 MAX_SIDE = 8192  # pixels of the input
+
+ONE_SIZE = (ViT, MViT)
+"""Backbones that interpolate positions and pad windows only where the size of the input asks it."""
 
 # NMS on ONNX's own operator.
 # N images, C candidates, K classes, D detections of an image at most, S selected candidates of all.
@@ -53,33 +57,49 @@ nms (float[N, C, 4] all_boxes, float[N, C] all_scores, int64[N, C] all_classes)
 """
 
 
-def export_program(model: DenseDetector) -> torch.export.ExportedProgram:
-    """Exports a detector up to its candidates, for any number and size of images.
+def export_program(model: DenseDetector, square: int = 0) -> torch.export.ExportedProgram:
+    """Exports a detector up to its candidates, for any number of images.
 
     A copy of the model is exported, with the inputs and outputs of :class:`CandidateDetector`.
+
+    Args:
+        model: the detector.
+        square: side in pixels of the only input that the program takes; 0 for inputs of any size.
+
+    Raises:
+        ValueError: if the backbone takes other steps for other sizes, as :data:`ONE_SIZE` do.
     """
+    fixed = next((x for x in model.backbone.modules() if isinstance(x, ONE_SIZE)), None)
+    if fixed is not None and not square:
+        raise ValueError(
+            f"{type(fixed).__name__} can be exported for inputs of one size only: give the side of "
+            "a square that all test images fit in by --square (in Python: square)"
+        )
     detector = CandidateDetector(fold_norms(model))
     divisibility = max(model.backbone.size_divisibility, 1)
     # Large enough that no level has a side of one location, which would be taken for a constant.
-    height, width = 9 * divisibility, 13 * divisibility
+    height, width = (square, square) if square else (9 * divisibility, 13 * divisibility)
     images = torch.zeros(2, len(model.pixel_mean), height, width, device=model.device)
     image_sizes = torch.tensor([[height, width]] * 2, device=model.device)
     number = torch.export.Dim("N", min=1)
-    sides = [
-        divisibility * torch.export.Dim(name, min=1, max=MAX_SIDE // divisibility)
-        for name in ("rows", "columns")
-    ]
-    shapes = {"images": {0: number, 2: sides[0], 3: sides[1]}, "image_sizes": {0: number}}
+    shapes = {"images": {0: number}, "image_sizes": {0: number}}
+    if not square:
+        for axis, name in ((2, "rows"), (3, "columns")):
+            multiple = torch.export.Dim(name, min=1, max=MAX_SIDE // divisibility)
+            shapes["images"][axis] = divisibility * multiple
     with torch.no_grad():
         return torch.export.export(
             detector, (images, image_sizes), dynamic_shapes=shapes, strict=False
         )
 
 
-def export_candidates(model: DenseDetector) -> ModelProto:
-    """Exports a detector to ONNX, with the inputs and outputs of :class:`CandidateDetector`."""
+def export_candidates(model: DenseDetector, square: int = 0) -> ModelProto:
+    """Exports a detector to ONNX, with the inputs and outputs of :class:`CandidateDetector`.
+
+    Args, Raises: see :func:`export_program`.
+    """
     program = torch.onnx.export(
-        export_program(model),
+        export_program(model, square),
         input_names=("images", "image_sizes"),
         output_names=Candidates._fields,
         opset_version=OPSET,

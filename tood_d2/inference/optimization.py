@@ -54,6 +54,7 @@ def optimize_for_inference(
     if dtype not in DTYPES.values():
         raise ValueError(f"dtype should be torch.{' or torch.'.join(DTYPES)}, not {dtype}")
     model = fold_norms(model)
+    model.backbone.to(dtype)  # transformers have linear layers, norms and positions, too
     for module in model.modules():
         # Not all there is: what anchors and boxes are made of stays in float32.
         if isinstance(module, (nn.Conv2d, nn.GroupNorm, _BatchNorm, CycleBatchNormList)):

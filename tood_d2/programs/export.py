@@ -3,9 +3,10 @@
 %(prog)s --config-file output/demo/config.yaml --output model.onnx \\
     --opts train.init_checkpoint=output/demo/model_final.pth
 
-An .onnx file takes images of any number and size, has NMS inside unless told otherwise, and knows
-its class names and how images are to be prepared: demo/onnx_demo.py needs nothing else. A .pt2 file
-is a program of torch.export that ends with the candidates of NMS.
+An .onnx file takes images of any number and size (with --square, of one size), has NMS inside
+unless told otherwise, and knows its class names and how images are to be prepared:
+demo/onnx_demo.py needs nothing else. A .pt2 file is a program of torch.export that ends with the
+candidates of NMS.
 """
 
 import argparse
@@ -36,11 +37,11 @@ def run(args: argparse.Namespace) -> int:
     model = (run.build_model().eval() if args.untrained else load_detector(run)).cpu()
     output.parent.mkdir(parents=True, exist_ok=True)
     print(f"Exporting to {output}; a large model takes minutes ...", flush=True)
+    metadata = read_metadata(run, model, not args.without_nms, args.square)
     if output.suffix == ".pt2":
-        torch.export.save(export_program(model), output)
+        torch.export.save(export_program(model, metadata.square), output)
         print(f"{output}: written")
         return 0
-    metadata = read_metadata(run, model, has_nms=not args.without_nms)
     agrees = export_onnx(model, metadata, str(output))
     detectors = {"PyTorch": model, str(output): ONNXDetector(str(output))}
     if args.int8:
@@ -61,6 +62,13 @@ def main() -> int:
     add = parser.add_argument
     add("--output", required=True, help="file to write, .onnx or .pt2")
     add("--without-nms", action="store_true", help="let it end with candidates")
+    add(
+        "--square",
+        type=int,
+        default=0,
+        metavar="SIDE",
+        help="take inputs of this size alone, to which images are padded; some backbones need it",
+    )
     add("--evaluate", action="store_true", help="on the config's test data, beside PyTorch")
     add(
         "--int8",
