@@ -96,6 +96,7 @@ def build_tiny_tood(
         "assigner": TaskAlignedAssigner(),
         "initial_assigner": ATSSAssigner(),
         "initial_phase_iters": 1,
+        "head_in_features": None,
         "pixel_mean": (123.675, 116.28, 103.53),
         "pixel_std": (58.395, 57.12, 57.375),
     } | settings
@@ -107,7 +108,6 @@ def build_tiny_tood(
             anchor_generator=build_anchor_generator(strides),
             **head_settings,
         ),
-        head_in_features=None,
         num_classes=num_classes,
         **settings,
     )

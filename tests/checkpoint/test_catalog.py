@@ -13,13 +13,16 @@ from detectron2.utils.file_io import PathManager
 from tood_d2.checkpoint import (
     OFFICIAL_MODELS,
     TRAINED_MODELS,
+    SafeCheckpointer,
     catalog,
     convert_to_official_state_dict,
     convert_torchvision_state_dict,
     fetch_weights,
     load_weights,
+    recognize,
+    save_weights,
 )
-from tood_d2.modeling import build_fpn, build_resnet
+from tood_d2.modeling import TorchvisionBackbone, build_fpn, build_resnet
 
 MODEL = "tood_R_50_FPN_1x"
 
@@ -169,3 +172,44 @@ def test_names_and_shapes_of_torchvision_backbones(name, options):
 def load_body(backbone, weights):
     body = {k.removeprefix("backbone.bottom_up."): x for k, x in weights.items()}
     backbone.bottom_up.load_state_dict(body, strict=True)
+
+
+@pytest.mark.parametrize("kind", ["by name", "as published", "converted by the tool"])
+def test_other_classifiers_of_torchvision(kind, tiny_tood, tmp_path, monkeypatch):
+    network = torchvision.models.mobilenet_v2(width_mult=0.25)
+    original = tmp_path / "mobilenet_v2.pth"
+    torch.save(network.state_dict(), original)
+    path = str(original)
+    if kind == "by name":
+        handler = catalog._ConvertedWeights("x", lambda _: path, convert_torchvision_state_dict)
+        path = handler._get_local_path("x://mobilenet_v2")
+    elif kind == "converted by the tool":
+        path = str(tmp_path / "converted.pth")
+        save_weights(recognize(network.state_dict()), path)
+    backbone = TorchvisionBackbone("mobilenet_v2", width_mult=0.25, norm="FrozenBN")
+    model = tiny_tood(backbone=build_fpn(backbone, out_channels=64))
+    checkpointer = SafeCheckpointer(model)
+    checkpointer.load(path)
+    for name, x in backbone.body.state_dict().items():
+        assert torch.equal(x, network.state_dict()[name])
+    assert not [x for x in checkpointer.incompatible.missing_keys if "bottom_up" in x]
+    assert not checkpointer.incompatible.unexpected_keys
+
+
+@pytest.mark.parametrize(
+    ("name", "file"),
+    [
+        ("resnet50", "resnet50-0676ba61.pth"),
+        ("resnet50.IMAGENET1K_V2", "resnet50-11ad3fa6.pth"),
+        ("mobilenet_v2", "mobilenet_v2-b0353104.pth"),
+        ("regnet_y_128gf", "regnet_y_128gf_swag-c8ce3e52.pth"),  # there is no IMAGENET1K_V1
+    ],
+)
+def test_addresses_of_torchvision(name, file):
+    assert catalog._find_torchvision_model(name) == f"https://download.pytorch.org/models/{file}"
+
+
+def test_other_weights_than_there_are():
+    message = r"'IMAGENET1K_V3' of resnet50, but IMAGENET1K_V1, IMAGENET1K_V2"
+    with pytest.raises(ValueError, match=message):
+        PathManager.get_local_path("torchvision://resnet50.IMAGENET1K_V3")

@@ -177,6 +177,7 @@ def _inputs_of(features: Sequence[Tensor], module: nn.Module) -> set[nn.Paramete
     if not features:
         return set()
     parameters = [x for x in module.parameters() if x.requires_grad]
-    total = sum(x.sum() for x in features)
+    with torch.enable_grad():
+        total = sum(x.sum() for x in features)
     gradients = torch.autograd.grad(total, parameters, allow_unused=True, retain_graph=True)
     return {x for x, gradient in zip(parameters, gradients, strict=True) if gradient is not None}
