@@ -65,7 +65,7 @@ def test_features_are_those_of_torchvision(name):
 
 @pytest.mark.slow
 def test_all_classifiers_of_several_strides():
-    """All but these, and the ResNets, can be built."""
+    """All but these, and the ResNets, can be built. The largest RegNets are left out."""
     others = {
         "alexnet", "inception_v3", "maxvit_t", "squeezenet1_0", "squeezenet1_1",
         "swin_b", "swin_s", "swin_t", "swin_v2_b", "swin_v2_s", "swin_v2_t",
@@ -73,7 +73,9 @@ def test_all_classifiers_of_several_strides():
     }  # fmt: skip
     refused = set()
     for name in torchvision.models.list_models(module=torchvision.models):
-        with torch.device("meta"):
+        if name.endswith(("16gf", "32gf", "128gf")):
+            continue
+        with torch.device("cpu" if name.startswith("regnet") else "meta"):  # which take values
             try:
                 backbone = TorchvisionBackbone(name, out_features=ALL)
             except ValueError:

@@ -61,7 +61,9 @@ class TorchvisionBackbone(ClassifierBackbone):
         layers = _last_layers(network, in_channels, title)
         available = [x for x, stride in STRIDES.items() if stride in layers]
         names = needed_features(available, out_features, freeze_at, title)
-        body = create_feature_extractor(network, {layers[STRIDES[x]]: x for x in names})
+        body = create_feature_extractor(
+            network, {layers[STRIDES[x]]: x for x in names}, suppress_diff_warning=True
+        )
         super().__init__(
             nn.SyncBatchNorm.convert_sync_batchnorm(body) if norm == "SyncBN" else body,
             names,
