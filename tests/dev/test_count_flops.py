@@ -8,6 +8,8 @@ from count_flops import count_flops, find_config
 from torch import nn
 from torchvision.ops import deform_conv2d
 
+from tood_d2.modeling import SwinBackbone
+
 # 8 x 6 outputs of 5 channels, each from 3 x 3 x 4 inputs.
 CONV = (8 * 6 * 5) * (3 * 3 * 4)
 
@@ -38,6 +40,32 @@ class Head(nn.Conv2d):
 def test_convolutions(deformable):
     flops = count_flops(Detector(deformable), 8, 6)
     assert flops[""] == flops["head"] == CONV
+
+
+class Features(nn.Module):
+    def __init__(self, backbone):
+        super().__init__()
+        self.head = backbone
+
+    def forward(self, batch):
+        return self.head(batch[0]["image"][None])
+
+
+def test_attention():
+    """Swin-T by Eq. 2 of its paper: 4 h w C^2 + 2 M^2 h w C in attention, and 8 h w C^2 after it.
+
+    An image of 224 pixels has 56 x 56 tokens of 96 channels, each of 4 x 4 x 3 values. Three times
+    four tokens of C channels become one of 2 C. Norms are some percent more.
+    """
+    expected = 56**2 * 96 * (4 * 4 * 3)
+    for stage, depth in enumerate((2, 2, 6, 2)):
+        tokens, channels = (56 >> stage) ** 2, 96 << stage
+        expected += depth * tokens * channels * (4 * channels + 2 * 7**2 + 8 * channels)
+        if stage < 3:
+            expected += tokens // 4 * (4 * channels) * (2 * channels)
+    assert 4.4e9 < expected < 4.5e9  # the paper's 4.5 GFLOPs, with the classifier
+    found = count_flops(Features(SwinBackbone()).eval(), 224, 224)[""]
+    assert expected < found < 1.03 * expected
 
 
 def test_table(load_script, monkeypatch, capsys):
