@@ -97,6 +97,11 @@ def test_other_images(channels):
     assert backbone(torch.randn(2, channels, 32, 32))["res5"].shape == (2, 80, 1, 1)
 
 
+def test_pixel_statistics_for_each_channel(tiny_tood):
+    with pytest.raises(ValueError, match=r"3 values, but the backbone takes 1 channels"):
+        tiny_tood(backbone=build_fpn(small(in_channels=1), out_channels=64))
+
+
 def test_norm_of_each_feature():
     backbone = small(out_norm="LN").eval()
     assert all(isinstance(x, LayerNorm) for x in backbone.out_norms.values())
