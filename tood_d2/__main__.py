@@ -8,7 +8,6 @@ from . import __version__
 
 PROGRAMS = {
     "train": "train and evaluate a model",
-    "find-lr": "suggest a learning rate for a config and its data",
     "predict": "draw detections on images, videos or what a camera sees",
     "data": "convert, split, check, repair and show data",
     "app": "try models on images in a browser",
