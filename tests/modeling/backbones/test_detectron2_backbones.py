@@ -144,6 +144,12 @@ def test_grey_images(name):
     assert backbone(torch.zeros(1, 1, 32, 32))["p5"].shape == (1, 64, 1, 1)
 
 
+@pytest.mark.parametrize("build", [small_swin, small_regnet, small_mvit])
+def test_other_numbers_of_channels_than_pixel_mean_has(build, tiny_tood):
+    with pytest.raises(ValueError, match="the backbone takes 1 channels"):
+        tiny_tood(backbone=build(in_channels=1))
+
+
 def test_published_numbers_of_parameters():
     """Of Swin-T, without its classifier of 1000 classes, with three norms in place of one."""
     swin_t = 28_288_354 - 1000 * (768 + 1)

@@ -60,5 +60,6 @@ class MViTBackbone(MViT):
                 norm_layer=partial(nn.LayerNorm, eps=1e-6),
                 out_features=tuple(out_features),
             )
+        self.in_channels = in_channels
         if checkpoint:
             recompute_in_backward(self.blocks)

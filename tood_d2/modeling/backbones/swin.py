@@ -151,6 +151,7 @@ class SwinBackbone(SwinTransformer):
             frozen_stages=freeze_at or -1,
             use_checkpoint=checkpoint,
         )
+        self.in_channels = in_channels
         for module in self.modules():
             module.__class__ = _OWN_CLASSES.get(type(module), type(module))  # other forward only
         blocks = [block for stage in self.layers for block in stage.blocks]
