@@ -44,6 +44,19 @@ def test_gradients_are_clipped_with_every_optimizer():
     assert isinstance(optimizer, torch.optim.AdamW) and "Clip" in type(optimizer).__name__
 
 
+@pytest.mark.parametrize("kind", ["SGD", "AdamW"])
+def test_the_backbone_learns_more_slowly(kind):
+    layers = {"bottom_up": nn.Linear(2, 3), "fpn_output3": nn.Linear(3, 3)}
+    model = nn.ModuleDict({"backbone": nn.ModuleDict(layers), "head": nn.Linear(3, 4)})
+    overrides = ["SOLVER.OPTIMIZER", kind, "SOLVER.BASE_LR", "0.002"]
+    overrides += ["SOLVER.BACKBONE_MULTIPLIER", "0.1"]
+    optimizer = load_run(str(CONFIG), overrides).build_optimizer(model)
+    rates = {id(x): group["lr"] for group in optimizer.param_groups for x in group["params"]}
+    for name, parameter in model.named_parameters():
+        expected = 0.0002 if name.startswith("backbone.bottom_up.") else 0.002
+        assert rates[id(parameter)] == pytest.approx(expected), name
+
+
 def test_unknown_optimizers_are_refused():
     with pytest.raises(ValueError, match="SOLVER.OPTIMIZER should be SGD or AdamW, not 'Lion'"):
         build("SOLVER.OPTIMIZER", "Lion")

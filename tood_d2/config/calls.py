@@ -27,7 +27,7 @@ from detectron2.modeling.matcher import Matcher
 from detectron2.utils.registry import locate
 
 from ..data.loading.mixing import Mixing
-from ..modeling import ATSSAssigner, LayerDecay, TaskAlignedAssigner
+from ..modeling import ATSSAssigner, BackboneFactor, LayerDecay, TaskAlignedAssigner
 from .yaml_file import MAX_VALUES
 
 MAX_REFERENCES = 1000  # with those of what they refer to, each time
@@ -59,6 +59,7 @@ _CLASSES = (
     box_regression.Box2BoxTransformLinear,
     box_regression.Box2BoxTransformRotated,
     ATSSAssigner,
+    BackboneFactor,
     LayerDecay,
     TaskAlignedAssigner,
 )

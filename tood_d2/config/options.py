@@ -121,6 +121,8 @@ class Options:
     """Learning rate."""
     optimizer: str = _option("SGD", "- SOLVER.OPTIMIZER", choices=OPTIMIZERS)
     """In a LazyConfig, ``optimizer`` itself."""
+    backbone_multiplier: float = _option(1.0, "- SOLVER.BACKBONE_MULTIPLIER", at_least=0)
+    """Of the backbone's learning rate; in a LazyConfig, ``optimizer.params.lr_factor_func``."""
     undecayed: list = _option([], "- SOLVER.UNDECAYED")
     """Names of parameters, within their modules, that have no weight decay."""
     scale_schedule: bool = _option(False, "train.scale_schedule SOLVER.SCALE_SCHEDULE")

@@ -22,6 +22,7 @@ from detectron2.solver.build import get_default_optimizer_params, maybe_add_grad
 from ..data.loading import DatasetMapper, build_train_loader, get_training_dicts
 from ..data.loading.samples import NamedErrors
 from ..evaluation import IllustratedCOCOEvaluator
+from ..modeling import BackboneFactor
 from .run import Run, scaled
 
 
@@ -95,21 +96,26 @@ class YamlRun(Run):
         return build_model(self.cfg)
 
     def build_optimizer(self, model: nn.Module) -> Optimizer:
-        if self.options.optimizer == "SGD" and not self.options.undecayed:
+        solver, options = self.cfg.SOLVER, self.options
+        if (
+            options.optimizer == "SGD"
+            and options.backbone_multiplier == 1
+            and not options.undecayed
+        ):
             return build_optimizer(self.cfg, model)
-        solver = self.cfg.SOLVER
         params = get_default_optimizer_params(
             model,
             base_lr=solver.BASE_LR,
             weight_decay_norm=solver.WEIGHT_DECAY_NORM,
             bias_lr_factor=solver.BIAS_LR_FACTOR,
             weight_decay_bias=solver.WEIGHT_DECAY_BIAS,
-            overrides={name: {"weight_decay": 0.0} for name in self.options.undecayed},
+            lr_factor_func=BackboneFactor(options.backbone_multiplier),
+            overrides={name: {"weight_decay": 0.0} for name in options.undecayed},
         )
         settings = {"lr": solver.BASE_LR, "weight_decay": solver.WEIGHT_DECAY}
-        if self.options.optimizer == "SGD":
+        if options.optimizer == "SGD":
             settings |= {"momentum": solver.MOMENTUM, "nesterov": solver.NESTEROV}
-        optimizer = getattr(torch.optim, self.options.optimizer)(params, **settings)
+        optimizer = getattr(torch.optim, options.optimizer)(params, **settings)
         return maybe_add_gradient_clipping(self.cfg, optimizer)
 
     def build_lr_scheduler(self, optimizer: Optimizer) -> LRScheduler:

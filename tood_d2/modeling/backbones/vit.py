@@ -1,14 +1,12 @@
 """Plain ViT with a simple feature pyramid (ViTDet, arXiv 2203.16527) for TOOD's levels."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import partial
 
 from torch import nn
 
 from detectron2.modeling import Backbone
 from detectron2.modeling.backbone import SimpleFeaturePyramid, ViT
-from detectron2.modeling.backbone.vit import get_vit_lr_decay_rate
 
 from .fpn import TopLevels
 from .transformers import layers_of_timm, recompute_in_backward
@@ -112,20 +110,3 @@ class SimplePyramid(SimpleFeaturePyramid):
     def padding_constraints(self) -> dict[str, int]:
         """None but :attr:`size_divisibility`; Detectron2 would crop images beyond its square."""
         return {}
-
-
-@dataclass(frozen=True)
-class LayerDecay:
-    """Learning rates that fall from the last block of a :class:`ViTBackbone` to its first.
-
-    It is for ``lr_factor_func`` of Detectron2's ``get_default_optimizer_params``.
-    """
-
-    rate: float
-    """Of a block's learning rate to that of the next one."""
-    depth: int
-    """Number of blocks."""
-
-    def __call__(self, name: str) -> float:
-        """Factor of the learning rate of a parameter of the model; 1 outside of the backbone."""
-        return get_vit_lr_decay_rate(name, self.rate, self.depth)
