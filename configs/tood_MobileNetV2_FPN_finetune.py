@@ -1,0 +1,45 @@
+"""One recipe for your own data: a small model on weights of ImageNet, for a CPU or any GPU.
+
+    train_net.py --config-file configs/tood_MobileNetV2_FPN_finetune.py dataset.source=export/
+
+Length, warm-up, initial phase and evaluations follow from the number of images, and the input size
+from the objects. docs/results.md says what it reaches, and what each part of it gains.
+"""
+
+import detectron2.data.transforms as T
+from detectron2.config import LazyCall as L
+from tood_d2.modeling import BackboneFactor, TorchvisionBackbone
+
+from .tood_R_18_FPN_small import dataloader, dataset, lr_multiplier, model, optimizer, train
+
+model.backbone.bottom_up = L(TorchvisionBackbone)(name="mobilenet_v2", norm="FrozenStatsBN")
+# With the usual 0.01 the classes are learned only after some hundred iterations.
+model.head.prior_prob = 0.1
+
+dataset.min_object_size = 20
+
+_SIZE = 320
+# Images are shown at 0.8 to 1.25 times the size that they are tested at, and in parts.
+dataloader.train.mapper.augmentations = [
+    L(T.ResizeShortestEdge)(
+        short_edge_length=[_SIZE * 4 // 5, _SIZE * 5 // 4], max_size=1000, sample_style="range"
+    ),
+    L(T.RandomCrop)(crop_type="absolute", crop_size=[_SIZE, _SIZE]),
+    L(T.RandomFlip)(horizontal=True),
+]
+dataloader.train.mapper.min_visible = 0.3
+dataloader.test.mapper.augmentations[0].update(short_edge_length=_SIZE, max_size=800)
+
+# The backbone forgets its classes at the head's learning rate.
+optimizer.params.lr_factor_func = L(BackboneFactor)(factor=0.2)
+optimizer.lr = 2e-3
+
+train.init_checkpoint = "torchvision://mobilenet_v2"
+train.channels_last = True
+# Of the length in epochs, the first third is the initial phase; five evaluations.
+train.epochs = 10.0
+train.min_iter = 1000
+train.max_iter = 3000
+model.initial_phase_iters = 1000
+train.eval_period = train.checkpointer.period = 600
+train.output_dir = "./output/finetune"
