@@ -1,0 +1,5 @@
+"""The small recipe's counterpart of thead_ATSS_R_50_FPN_1x."""
+
+from ..tood_MobileNetV2_FPN_finetune import dataloader, dataset, lr_multiplier, model, optimizer, train
+
+model.initial_phase_iters = -1
