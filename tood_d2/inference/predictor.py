@@ -1,5 +1,6 @@
 """Detection on images as they are in files."""
 
+import logging
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -17,6 +18,8 @@ from ..data.loading.augmentations import LimitAspectRatio
 from .augmentation import DenseDetectorWithTTA
 from .merging import build_merging
 from .optimization import find_dtype, optimize_for_inference
+
+logger = logging.getLogger(__name__)
 
 
 def load_detector(
@@ -37,6 +40,11 @@ def load_detector(
         ValueError: if the config has no test-time augmentation.
     """
     path, key = run.options.init_checkpoint, run.key("init_checkpoint")
+    if run.options.min_object_size:
+        logger.warning(
+            f"{run.key('min_object_size')} is set: training may have chosen another input size "
+            "than this config has. The config.yaml in its output folder has that size"
+        )
     model = load_weights(run.build_model(), path, key, resume_dir)
     if optimize is not None:
         model = optimize_for_inference(model, find_dtype(optimize, model.device))
