@@ -12,7 +12,7 @@ APP = ["gradio>=6"]
 DATA = ["ImageHash>=4.3"]  # check compares pictures by it
 EXPORT = ["onnx>=1.17", "onnxruntime>=1.20", "onnxscript>=0.5"]
 SAHI = ["sahi>=0.11.20"]
-TIMM = ["timm>=1.0"]
+TIMM = ["huggingface_hub", "timm>=1.0"]
 
 setup(
     name="tood_d2",

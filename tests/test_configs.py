@@ -29,19 +29,20 @@ CPU = {".py": ["train.device=cpu"], ".yaml": ["MODEL.DEVICE", "cpu"]}
 DEPTH = {".py": "model.backbone.bottom_up.depth={}", ".yaml": "MODEL.RESNETS.DEPTH {}"}
 # Options of the smallest network of other kinds of backbones.
 SMALL = {
-    "tood_Swin": {
+    "Swin": {
         "depths": [2, 1, 1, 1],
         "embed_dim": 24,
         "num_heads": [1, 2, 2, 2],
         "window_size": 4,
     },
-    "tood_RegNet": {"depth": 8, "w_0": 16, "w_a": 24, "w_m": 2.5, "group_width": 8},
-    "tood_MViT": {"depth": 4, "embed_dim": 16, "last_block_indexes": [0, 1, 2, 3]},
-    "tood_ViTDet": {"depth": 2, "embed_dim": 32, "num_heads": 2, "img_size": 64},
-    "tood_MobileNetV3": {"name": "mobilenet_v3_small"},
-    "tood_MobileNetV4": {"name": "mobilenetv4_conv_small_035"},
-    "tood_EfficientNet": {"name": "efficientnet_b0"},
-    "tood_ConvNeXt": {"name": "convnext_tiny"},
+    "RegNet": {"depth": 8, "w_0": 16, "w_a": 24, "w_m": 2.5, "group_width": 8},
+    "MViT": {"depth": 4, "embed_dim": 16, "last_block_indexes": [0, 1, 2, 3]},
+    "ViTDet": {"depth": 2, "embed_dim": 32, "num_heads": 2, "img_size": 64},
+    "MobileNetV2": {"name": "mobilenet_v2"},
+    "MobileNetV3": {"name": "mobilenet_v3_small"},
+    "MobileNetV4": {"name": "mobilenetv4_conv_small_035"},
+    "EfficientNet": {"name": "efficientnet_b0"},
+    "ConvNeXt": {"name": "convnext_tiny"},
 }
 # (learning rate, weight decay) of the parameters; the official ones without an entry.
 LEARNING = {
@@ -71,9 +72,9 @@ class WithoutWeights(TorchFunctionMode):
 
 def smallest(name, extension):
     """Overrides of a config that make its backbone the smallest of its kind."""
-    for start, settings in SMALL.items():
-        if name.startswith(start):
-            parent = "net" if start == "tood_ViTDet" else "bottom_up"
+    for kind, settings in SMALL.items():
+        if f"_{kind}" in name:
+            parent = "net" if kind == "ViTDet" else "bottom_up"
             return [f"model.backbone.{parent}.{key}={value}" for key, value in settings.items()]
     depth = 50 if "DCN" in name or "X_101" in name else 18
     return DEPTH[extension].format(depth).split()

@@ -15,6 +15,8 @@ ROOT = Path(__file__).resolve().parents[1]
 
 # Names of imports that differ from those of the packages.
 PACKAGES = {"PIL": "pillow", "cv2": "opencv-python", "hydra": "hydra-core", "yaml": "pyyaml"}
+# What other programs consist of.
+PARTS = {"__init__", "page", "suspects", "tiles"}
 
 SCRIPT = """
 import tood_d2
@@ -98,7 +100,7 @@ def test_each_program_of_the_command_is_there(tood):
     listed = tood("--help").partition("programs:\n")[2]
     names = re.findall(r"^  ([a-z0-9-]+) ", listed, re.MULTILINE)
     files = {path.stem for path in (ROOT / "tood_d2" / "programs").glob("*.py")}
-    assert {name.replace("-", "_") for name in names} == files - {"__init__", "page", "suspects"}
+    assert {name.replace("-", "_") for name in names} == files - PARTS
     for name in names:
         assert tood(name, "--help").startswith(f"usage: tood {name} ")
 

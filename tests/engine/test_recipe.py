@@ -1,7 +1,6 @@
 """The recipe for own data, from end to end: what follows from the data stands in config.yaml."""
 
 import json
-from argparse import Namespace
 from pathlib import Path
 
 import pytest
@@ -9,8 +8,6 @@ import pytest
 from tood_d2.config import load_run
 
 CONFIG = Path(__file__).resolve().parents[2] / "configs" / "tood_MobileNetV2_FPN_finetune.py"
-FLAGS = {"resume": False, "trust": [], "optimize": None, "tta": False, "ensemble": []}
-FLAGS |= {"slice_size": None}
 NARROW = [
     "++model.backbone.bottom_up.width_mult=0.1",
     "model.backbone.out_channels=16",
@@ -24,12 +21,11 @@ NOT_KNOWN = "dataset.min_object_size is set: training may have chosen another in
 
 @pytest.fixture(scope="module")
 def train(load_script):
-    main = load_script("train_net.py").main
+    script = load_script("train_net.py")
 
     def _train(config, *opts, eval_only=False):
-        return main(
-            Namespace(config_file=str(config), opts=list(opts), eval_only=eval_only, **FLAGS)
-        )
+        flags = ["--eval-only"] * eval_only
+        return script.main(script.parse_args([*flags, "--config-file", str(config), *opts]))
 
     return _train
 

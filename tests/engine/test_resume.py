@@ -2,7 +2,6 @@
 
 import os
 import signal
-from argparse import Namespace
 
 import pytest
 import torch
@@ -12,20 +11,12 @@ from tood_d2.engine.step import AccumulatingTrainer
 
 @pytest.fixture(scope="module")
 def run(load_script):
-    main = load_script("train_net.py").main
+    script = load_script("train_net.py")
 
     def _run(config, *opts, resume=False):
         path = f"{os.path.dirname(__file__)}/../../configs/{config}"
-        main(
-            Namespace(
-                config_file=path,
-                opts=list(opts),
-                trust=[],
-                resume=resume,
-                eval_only=False,
-                optimize=None,
-            )
-        )
+        flags = ["--resume"] * resume
+        script.main(script.parse_args([*flags, "--config-file", path, *map(str, opts)]))
 
     return _run
 
