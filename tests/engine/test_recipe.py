@@ -53,10 +53,10 @@ def test_what_follows_from_the_data(train, shapes, tmp_path):
     run = load_run(str(tmp_path / "config.yaml"))
     # 6 of 3000 iterations: all that the user did not give is 500 times as short.
     options = run.options
-    assert (options.max_iter, options.initial_phase_iters, options.checkpoint_period) == (6, 2, 1)
+    assert (options.max_iter, options.initial_phase_iters, options.checkpoint_period) == (6, 4, 1)
     (resize,) = run.test_augmentations()
     assert resize.short_edge_length[0] == 640  # twice 320, no more
-    assert run.get("dataloader.train.mapper.augmentations")[0]["short_edge_length"] == [512, 800]
+    assert run.get("dataloader.train.mapper.augmentations")[0]["short_edge_length"] == [640]
 
     lines = map(json.loads, (tmp_path / "metrics.json").read_text().splitlines())
     final = {key: x for line in lines for key, x in line.items() if key.startswith("bbox/")}
