@@ -3,7 +3,7 @@
     train_net.py --config-file configs/tood_MobileNetV2_FPN_finetune.py dataset.source=export/
 
 Length, warm-up, initial phase and evaluations follow from the number of images, and the input size
-from the objects. docs/results.md says what it reaches, and what each part of it gains.
+from the objects.
 """
 
 import detectron2.data.transforms as T
