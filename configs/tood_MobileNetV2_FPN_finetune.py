@@ -15,6 +15,7 @@ from .tood_R_18_FPN_small import dataloader, dataset, lr_multiplier, model, opti
 model.backbone.bottom_up = L(TorchvisionBackbone)(name="mobilenet_v2", norm="FrozenStatsBN")
 # With the usual 0.01 the classes are learned only after some hundred iterations.
 model.head.prior_prob = 0.1
+model.head.num_convs = 3
 
 dataset.min_object_size = 20
 
@@ -31,13 +32,13 @@ dataloader.test.mapper.augmentations[0].update(short_edge_length=_SIZE, max_size
 
 # The backbone forgets its classes at the head's learning rate.
 optimizer.params.lr_factor_func = L(BackboneFactor)(factor=0.2)
-optimizer.lr = 2e-3
+optimizer.lr = 4e-3
 
 train.init_checkpoint = "torchvision://mobilenet_v2"
 train.channels_last = True
 # All lengths follow from that in epochs. Two thirds are the initial phase, a third in the paper.
-train.epochs = 10.0
-train.min_iter = 1000
+train.epochs = 12.0
+train.min_iter = 600
 train.max_iter = 3000
 model.initial_phase_iters = 2000
 train.eval_period = train.checkpointer.period = 600
