@@ -11,6 +11,8 @@ VERSION = re.search(
 APP = ["gradio>=6"]
 DATA = ["ImageHash>=4.3"]  # check compares pictures by it
 EXPORT = ["onnx>=1.17", "onnxruntime>=1.20", "onnxscript>=0.5"]
+# OpenVINO reads ONNX; NNCF makes int8 models.
+OPENVINO = [*EXPORT, "nncf>=2.16", "openvino>=2025.0"]
 SAHI = ["sahi>=0.11.20"]
 TIMM = ["huggingface_hub", "timm>=1.0"]
 
@@ -58,12 +60,13 @@ setup(
             "safetensors",
             *APP,
             *DATA,
-            *EXPORT,
+            *OPENVINO,
             *SAHI,
             *TIMM,
         ],
         "data": DATA,
         "export": EXPORT,
+        "openvino": OPENVINO,
         "sahi": SAHI,
         "safetensors": ["safetensors"],
         "timm": TIMM,

@@ -3,8 +3,8 @@
 
 onnx_demo.py model.onnx --input images/*.jpg --output pictures
 
-Needs numpy, pillow and onnxruntime, and for models without NMS opencv-python. What else there is to
-know is in the file of tools/export_model.py.
+Needs numpy, pillow and onnxruntime (for .xml files openvino instead), and for models without NMS
+opencv-python. What else there is to know is in the file of tools/export_model.py.
 """
 
 import argparse
@@ -17,9 +17,9 @@ import math
 import os
 import sys
 import warnings
+from collections.abc import Callable
 
 import numpy as np
-import onnxruntime
 from PIL import Image, ImageColor, ImageDraw, ImageFont, ImageOps
 from PIL.PngImagePlugin import PngInfo
 
@@ -64,13 +64,39 @@ FIELDS = {  # what the model's metadata should be
 }
 
 
-def read_metadata(session: onnxruntime.InferenceSession) -> dict:
+def load(path: str) -> tuple[Callable[[dict], list[np.ndarray]], dict]:
+    """Loads a model.
+
+    Returns:
+        A function from arrays by name to the arrays of the outputs, and the metadata.
+
+    Raises:
+        ValueError: if it is no detector of tood_d2, with what is wrong.
+    """
+    if path.endswith(".xml"):
+        import openvino
+
+        core = openvino.Core()
+        model = core.read_model(path)
+        properties = model.get_rt_info("tood_d2").value if model.has_rt_info("tood_d2") else {}
+        metadata = check_metadata(properties)
+        # By itself it would compute in bfloat16 where the CPU can, with results that differ.
+        compiled = core.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+        return lambda inputs: [*compiled(inputs).to_tuple()], metadata
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    metadata = check_metadata(session.get_modelmeta().custom_metadata_map)
+    return lambda inputs: session.run(None, inputs), metadata
+
+
+def check_metadata(properties: dict[str, str]) -> dict:
     """What the model says of itself.
 
     Raises:
         ValueError: if it is no detector of tood_d2, with what is wrong.
     """
-    properties, metadata = session.get_modelmeta().custom_metadata_map, {}
+    metadata = {}
     for name, (rule, fits) in FIELDS.items():
         if name not in properties:
             raise ValueError(f"no model of tools/export_model.py: it has no {name}")
@@ -116,7 +142,7 @@ def resized_shape(height: int, width: int, short_edge: int, max_size: int) -> tu
 
 
 def detect(
-    session: onnxruntime.InferenceSession, metadata: dict, image: Image.Image
+    model: Callable[[dict], list[np.ndarray]], metadata: dict, image: Image.Image
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Detections of one RGB image, the best first.
 
@@ -140,7 +166,7 @@ def detect(
     padding = [(0, -side % metadata["size_divisibility"]) for side in (height, width)]
     batch = np.pad(resized, [*padding, (0, 0)]).transpose(2, 0, 1)[None].astype(np.float32)
     inputs = {"images": batch, "image_sizes": np.array([[height, width]], np.int64)}
-    boxes, scores, classes, *_ = (x[0] for x in session.run(None, inputs))
+    boxes, scores, classes, *_ = (x[0] for x in model(inputs))
     if metadata["has_nms"]:
         kept = scores > metadata["score_thresh"]
     else:
@@ -272,9 +298,8 @@ def run(args: argparse.Namespace) -> int:
     outputs = [os.path.join(args.output, name) for name in output_names(paths)]
     check_outputs(outputs, args)
     try:
-        session = onnxruntime.InferenceSession(args.model, providers=["CPUExecutionProvider"])
-        metadata = read_metadata(session)
-    except Exception as error:  # ONNX Runtime's have no common type
+        model, metadata = load(args.model)
+    except Exception as error:  # the runtimes' have no common type
         raise ValueError(f"{args.model}: {error}") from error
     os.makedirs(args.output, exist_ok=True)
     status = 0
@@ -287,7 +312,7 @@ def run(args: argparse.Namespace) -> int:
             status = 1
             continue
         try:
-            boxes, scores, classes = detect(session, metadata, image)
+            boxes, scores, classes = detect(model, metadata, image)
             shown = scores >= args.confidence_threshold
             names = [printable(metadata["class_names"][i]) or str(i) for i in classes[shown]]
         except Exception as error:
@@ -305,7 +330,7 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add = parser.add_argument
-    add("model", help=".onnx file of tools/export_model.py")
+    add("model", help=".onnx or .xml file of tools/export_model.py")
     add("--input", nargs="+", required=True, help="image files")
     add("--output", default="demo_output", help="folder for the pictures")
     add("--confidence-threshold", type=float, default=0.3, help="score to draw")

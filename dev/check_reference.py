@@ -1,6 +1,9 @@
 #!/usr/bin/env python
 """Compares tood_d2 with outputs of the official implementation.
 
+With ``--runtime`` models are exported and run by ONNX Runtime or OpenVINO, and their scores and
+boxes are compared at the candidates of NMS.
+
 Runs every ``head_*.npz`` and ``model_*.npz`` of a folder, prints the largest deviation of each
 quantity and exits with 1 if one exceeds its tolerance or a case cannot be run, with 2 if the
 folder holds no case. The files hold no weights or inputs; ``reference_inputs.py`` rebuilds them
@@ -11,6 +14,7 @@ import argparse
 import json
 import sys
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import reference_inputs
@@ -23,7 +27,7 @@ from detectron2.modeling.anchor_generator import DefaultAnchorGenerator
 from detectron2.structures import Boxes, ImageList, Instances
 from tood_d2 import optimize_for_inference
 from tood_d2.checkpoint import convert_official_state_dict
-from tood_d2.config import load_run
+from tood_d2.config import Run, load_run
 from tood_d2.modeling import TOOD, ATSSAssigner, TaskAlignedAssigner, TaskAlignedHead
 from tood_d2.modeling.box_alignment import align_boxes, sample_sides
 
@@ -45,6 +49,8 @@ MODEL_TOLERANCES = {
     "parameters": 0,
     "detections": 1e-3,
 }
+
+RUNTIMES = {"onnx": ".onnx", "openvino": ".xml"}
 
 CONFIGS = {
     "tood_r50_fpn_1x_coco": "tood_R_50_FPN_1x",
@@ -244,20 +250,32 @@ def check_head(case, meta: dict) -> Deviations:
     return deviations
 
 
-def check_model(case, meta: dict, optimize: bool = False) -> Deviations:
-    deviations = Deviations()
+def load_zoo_run(meta: dict) -> Run:
     configs = Path(__file__).resolve().parent.parent / "configs"
     config = CONFIGS.get(Path(meta["official_config"]).stem)
     if config is None:
         raise ValueError(f"no config for {meta['official_config']}")
-    model = load_run(str(configs / f"{config}.py"), ["train.device=cpu"]).build_model().eval()
+    return load_run(str(configs / f"{config}.py"), ["train.device=cpu"])
+
+
+def build_zoo_model(run: Run, meta: dict) -> TOOD:
+    model = run.build_model().eval()
     load_weights(model, meta)
+    return model
+
+
+def model_inputs(meta: dict) -> list[dict]:
+    image = reference_inputs.image(*meta["image_size"], meta["seed"])
+    return [{"image": torch.from_numpy(image.transpose(2, 0, 1).copy())}]
+
+
+def check_model(case, meta: dict, optimize: bool = False) -> Deviations:
+    deviations, inputs = Deviations(), model_inputs(meta)
+    model = build_zoo_model(load_zoo_run(meta), meta)
     for name, module in (("num_parameters", model), ("num_head_parameters", model.head)):
         deviations.add("parameters", sum(x.numel() for x in module.parameters()), meta[name])
     if optimize:
         model = optimize_for_inference(model)
-    image = reference_inputs.image(*meta["image_size"], meta["seed"])
-    inputs = [{"image": torch.from_numpy(image.transpose(2, 0, 1).copy())}]
     with torch.no_grad():
         features = model.backbone(model.preprocess_image(inputs).tensor)
         features = [features[name] for name in model.head_in_features]
@@ -273,15 +291,49 @@ def check_model(case, meta: dict, optimize: bool = False) -> Deviations:
     return deviations
 
 
+def check_exported(case, meta: dict, suffix: str) -> Deviations:
+    from tood_d2.export.candidates import Candidates
+    from tood_d2.export.exporting import read_metadata, write_exported
+    from tood_d2.export.onnx_export import export_candidates
+
+    deviations, run = Deviations(), load_zoo_run(meta)
+    model, (sample,) = build_zoo_model(run, meta), model_inputs(meta)
+    metadata = read_metadata(run, model, has_nms=False)
+    with TemporaryDirectory() as folder:
+        path = f"{folder}/model{suffix}"
+        detector = write_exported(export_candidates(model), metadata, path)
+    images = ImageList.from_tensors([sample["image"].float()], metadata.size_divisibility)
+    outputs = detector.run(images.tensor, torch.tensor(images.image_sizes))
+    found = Candidates(*(x[0] for x in outputs))
+    kept, strides = found.scores > 0, model.head.anchor_generator.strides
+    levels = [(torch.from_numpy(case[f"cls_score_{i}"]), i) for i in range(len(strides))]
+    scores = flatten([x for x, _ in levels])[0]
+    boxes = flatten([torch.from_numpy(case[f"bbox_{i}"]) * strides[i] for _, i in levels])[0]
+    height, width = meta["image_size"]
+    limits = torch.tensor([width, height, width, height])
+    boxes = boxes.clamp(min=0).minimum(limits)
+    places = found.locations[kept]
+    deviations.add("scores", found.scores[kept], scores[places, found.classes[kept]])
+    deviations.add("boxes", found.boxes[kept], boxes[places])
+    (detections,) = detector([sample])
+    expected = (case[f"det_{key}"] for key in ("boxes", "scores", "classes"))
+    deviations.add_detections(detections["instances"], *expected)
+    return deviations
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", help="folder with head_*.npz and model_*.npz")
     parser.add_argument(
         "--optimize", action="store_true", help="models as optimize_for_inference makes them"
     )
+    parser.add_argument(
+        "--runtime", choices=RUNTIMES, help="export the models of model_*.npz, and run them by it"
+    )
     args = parser.parse_args()
     folder = Path(args.folder)
-    paths = sorted([*folder.glob("head_*.npz"), *folder.glob("model_*.npz")])
+    patterns = ("model_*.npz",) if args.runtime else ("head_*.npz", "model_*.npz")
+    paths = sorted(path for pattern in patterns for path in folder.glob(pattern))
     if not paths:
         print(f"{folder}: no head_*.npz or model_*.npz", file=sys.stderr)
         return 2
@@ -289,10 +341,14 @@ def main() -> int:
     for path in paths:
         is_head = path.name.startswith("head_")
         tolerances = HEAD_TOLERANCES if is_head else MODEL_TOLERANCES
+        if args.runtime:
+            tolerances = {x: tolerances[x] for x in ("scores", "boxes", "detections")}
         try:
             with np.load(path) as case:
                 meta = json.loads(str(case["meta"]))
-                if is_head:
+                if args.runtime:
+                    deviations = check_exported(case, meta, RUNTIMES[args.runtime])
+                elif is_head:
                     deviations = check_head(case, meta)
                 else:
                     deviations = check_model(case, meta, args.optimize)

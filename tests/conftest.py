@@ -249,7 +249,7 @@ def log(caplog, monkeypatch):
 def exported_tood():
     """A tiny TOOD of two levels with scores from low to high, and what is exported of it."""
     from tood_d2.export import onnx_export
-    from tood_d2.export.metadata import Metadata
+    from tood_d2.inference.runtimes.metadata import Metadata
 
     torch.manual_seed(0)
     model = build_tiny_tood(num_classes=3, strides=(8, 16)).eval()

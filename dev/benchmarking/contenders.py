@@ -17,7 +17,7 @@ DTYPES = ("float32", "bfloat16", "float16")
 
 @dataclass(frozen=True)
 class Contender:
-    """A config, or an ONNX file, and how its model runs.
+    """A config, or an exported model, and how its model runs.
 
     Attributes:
         name: its text on the command line.
@@ -26,6 +26,7 @@ class Contender:
         dtype: of the optimised model, else of autocast.
         optimize, compile: see ``tood_d2.optimize_for_inference``.
         device: of the model.
+        requests: of an exported model, see :func:`.load_exported`.
     """
 
     name: str
@@ -35,10 +36,11 @@ class Contender:
     optimize: bool
     compile: bool
     device: torch.device
+    requests: int
 
     @property
-    def is_onnx(self) -> bool:
-        return self.path.endswith(".onnx")
+    def is_exported(self) -> bool:
+        return self.path.endswith((".onnx", ".xml"))
 
     def autocast(self) -> torch.autocast:
         enabled = self.dtype != torch.float32 and not self.optimize
@@ -60,8 +62,8 @@ class Contender:
         return model
 
     def _load_run(self) -> Run:
-        if self.is_onnx:
-            raise ValueError("an ONNX file takes part in inference alone")
+        if self.is_exported:
+            raise ValueError("an exported model takes part in inference alone")
         run = load_run(find_config(self.path), self.overrides)
         return run.with_options(device=str(self.device))
 
@@ -82,6 +84,7 @@ def parse_contenders(texts: list[str], device: torch.device) -> list[Contender]:
     parser.add_argument("overrides", nargs="*")
     parser.add_argument("--optimize", action="store_true")
     parser.add_argument("--compile", action="store_true")
+    parser.add_argument("--requests", type=int, default=1)
     parser.add_argument("--dtype", "--amp", choices=DTYPES, default="float32")
     contenders = []
     for i, text in enumerate(texts):

@@ -16,6 +16,7 @@ from detectron2.modeling.meta_arch.dense_detector import DenseDetector
 from detectron2.structures import Boxes, Instances
 from detectron2.utils.events import EventStorage
 from tood_d2 import optimize_for_inference
+from tood_d2.inference.runtimes import load_exported
 
 from .contenders import Contender
 from .measuring import Call
@@ -40,14 +41,13 @@ Workload = Callable[[Point], Call]
 
 def inference(contender: Contender) -> Workload:
     """From images to detections."""
-    if contender.is_onnx:
-        from tood_d2.export.onnx_detector import ONNXDetector
-
-        as_built, model = None, ONNXDetector(contender.path)
+    if contender.is_exported:
+        dtype = str(contender.dtype).removeprefix("torch.") if contender.optimize else None
+        as_built, model = None, load_exported(contender.path, contender.requests, dtype)
     else:
         as_built = model = contender.build_model()
-    if contender.optimize:
-        model = optimize_for_inference(as_built, contender.dtype, contender.compile)
+        if contender.optimize:
+            model = optimize_for_inference(as_built, contender.dtype, contender.compile)
 
     @torch.no_grad()
     def run(batch: list[dict]) -> list[dict]:

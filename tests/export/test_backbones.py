@@ -10,8 +10,8 @@ from torch import nn
 
 from tood_d2.config import load_run
 from tood_d2.export.exporting import compare_candidates, read_metadata
-from tood_d2.export.onnx_detector import ONNXDetector
 from tood_d2.export.onnx_export import export_candidates, export_program, finish_onnx
+from tood_d2.inference.runtimes.onnx_runtime import ONNXDetector
 from tood_d2.modeling import SwinBackbone
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"

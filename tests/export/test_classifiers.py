@@ -7,8 +7,8 @@ import pytest
 from torch import nn
 
 from tood_d2.export.exporting import compare_candidates
-from tood_d2.export.onnx_detector import ONNXDetector
 from tood_d2.export.onnx_export import export_candidates, finish_onnx
+from tood_d2.inference.runtimes.onnx_runtime import ONNXDetector
 from tood_d2.modeling import TimmBackbone, TorchvisionBackbone, build_fpn
 
 HAS_TIMM = importlib.util.find_spec("timm") is not None

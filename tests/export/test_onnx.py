@@ -13,10 +13,11 @@ from torch import nn
 from detectron2.layers import batched_nms
 from tood_d2.export.candidates import CandidateDetector, Candidates
 from tood_d2.export.exporting import compare_candidates, random_batch, same_detections
-from tood_d2.export.metadata import Metadata
-from tood_d2.export.onnx_detector import ONNXDetector, ONNXPredictor
 from tood_d2.export.onnx_export import export_candidates, finish_onnx
 from tood_d2.export.quantization import quantize
+from tood_d2.inference.runtimes import ExportedPredictor
+from tood_d2.inference.runtimes.metadata import Metadata
+from tood_d2.inference.runtimes.onnx_runtime import ONNXDetector
 
 SIZES, BATCHES = ((32, 32), (96, 160), (128, 96)), (1, 3)
 
@@ -136,7 +137,7 @@ def test_detections_are_those_of_the_model(kind, onnx_file, without_nms, model):
 
 
 def test_predictor_resizes_and_detects_as_detectron2s_does(onnx_file):
-    predictor = ONNXPredictor(str(onnx_file))
+    predictor = ExportedPredictor(str(onnx_file))
     image = np.random.default_rng(0).integers(0, 256, (60, 80, 3), dtype=np.uint8)
     sample = predictor.batched_input(image)
     # Resized to 96 x 128 and RGB, as it is.

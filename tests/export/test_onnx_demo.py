@@ -12,9 +12,9 @@ import pytest
 from PIL import Image
 
 from tood_d2.data.images import read_upload
-from tood_d2.export.metadata import Metadata
-from tood_d2.export.onnx_detector import ONNXPredictor
 from tood_d2.export.onnx_export import finish_onnx
+from tood_d2.inference.runtimes import ExportedPredictor
+from tood_d2.inference.runtimes.metadata import Metadata
 
 ROOT = Path(__file__).resolve().parents[2]
 # Whatever is imported, these are not there.
@@ -74,10 +74,10 @@ class TestDetection:
     @pytest.mark.parametrize("size", [(128, 96), (200, 140)])
     def test_detections_are_those_of_the_package(self, demo, image, exported, size, has_nms):
         path = exported[has_nms]
-        session = demo.onnxruntime.InferenceSession(path)
+        loaded = demo.load(path)
         picture = Image.fromarray(image).resize(size)
-        boxes, scores, classes = demo.detect(session, demo.read_metadata(session), picture)
-        expected = ONNXPredictor(path)(np.asarray(picture)[:, :, ::-1])["instances"]
+        boxes, scores, classes = demo.detect(*loaded, picture)
+        expected = ExportedPredictor(path)(np.asarray(picture)[:, :, ::-1])["instances"]
         assert len(scores) == len(expected) > 0
         assert scores == pytest.approx(expected.scores.numpy(), rel=1e-4)
         assert boxes == pytest.approx(expected.pred_boxes.tensor.numpy(), rel=1e-4, abs=1e-2)
@@ -89,9 +89,9 @@ class TestThinImages:
         assert demo.resized_shape(1, 3000, 800, 1333) == (1, 1333)  # 1 * 1333 / 3000 = 0.4
 
     def test_are_detected_in(self, demo, exported):
-        session = demo.onnxruntime.InferenceSession(exported[True])
+        loaded = demo.load(exported[True])
         picture = Image.new("RGB", (3000, 1))
-        boxes, _, _ = demo.detect(session, demo.read_metadata(session), picture)
+        boxes, _, _ = demo.detect(*loaded, picture)
         assert np.isfinite(boxes).all()
 
 
@@ -251,11 +251,10 @@ class TestBadModels:
         assert "odd.onnx" in errors and text in errors
 
     def test_a_huge_edge(self, demo, exported, image):
-        session = demo.onnxruntime.InferenceSession(exported[True])
-        metadata = demo.read_metadata(session)
+        model, metadata = demo.load(exported[True])
         metadata |= {"short_edge_length": 30_000, "max_size": 2**63 - 1}
         with pytest.raises(ValueError, match="40000 x 30000 pixels are too many"):
-            demo.detect(session, metadata, Image.fromarray(image))
+            demo.detect(model, metadata, Image.fromarray(image))
 
     def test_class_names_do_not_reach_the_terminal_as_commands(self, demo):
         assert demo.printable("c\x1b[2Jat\n 干") == "c?[2Jat? 干"

@@ -109,9 +109,9 @@ class TestPictures:
         assert output.startswith("out/thin.png: ")
 
     def test_boxes_of_thin_images_are_in_them(self, demo, model):
-        session = demo.onnxruntime.InferenceSession(str(model))
+        loaded = demo.load(str(model))
         image = Image.new("RGB", (1000, 2))
-        boxes, *_ = demo.detect(session, demo.read_metadata(session), image)
+        boxes, *_ = demo.detect(*loaded, image)
         assert len(boxes) and (boxes[:, 2] <= 1000.1).all() and (boxes[:, 3] <= 2.1).all()
         assert boxes[:, 2].max() > 500 and boxes[:, 3].max() > 1
 

@@ -11,8 +11,8 @@ from script_runs import run as run_script
 from tood_d2.config import load_run
 from tood_d2.evaluation import coco_results
 from tood_d2.export.exporting import read_metadata
-from tood_d2.export.onnx_detector import ONNXDetector
 from tood_d2.inference import Predictor
+from tood_d2.inference.runtimes.onnx_runtime import ONNXDetector
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 ZOO = sorted(x.stem for x in CONFIGS.glob("tood_*.yaml"))

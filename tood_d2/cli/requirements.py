@@ -1,5 +1,6 @@
 """What the programs need to be installed, asked before they import it."""
 
+import importlib
 import importlib.util
 import logging
 import sys
@@ -54,9 +55,30 @@ def check_requirements() -> None:
 
 def check_sahi() -> None:
     """Raises MissingRequirement if SAHI, which slices images, is not installed."""
+    _check_optional("sahi.slicing", "images are sliced by SAHI", "sahi")
+
+
+def check_runtime(path: str) -> None:
+    """Raises MissingRequirement if what runs an exported model is not installed.
+
+    Args:
+        path: of the model, whose suffix tells its runtime.
+    """
+    if path.endswith(".xml"):
+        _check_optional("openvino", ".xml files are run by OpenVINO", "openvino")
+    if path.endswith(".onnx"):
+        _check_optional("onnxruntime", ".onnx files are run by ONNX Runtime", "onnxruntime")
+
+
+def check_nncf() -> None:
+    """Raises MissingRequirement if NNCF, which makes int8 models for OpenVINO, is not installed."""
+    _check_optional("nncf", "int8 models are made by NNCF", "nncf")
+
+
+def _check_optional(module: str, purpose: str, package: str) -> None:
     try:
-        import sahi.slicing  # noqa: F401
+        importlib.import_module(module)
     except ImportError as error:
         raise MissingRequirement(
-            f"images are sliced by SAHI, which is missing ({error}): pip install sahi"
+            f"{purpose}, which is missing ({error}): pip install {package}"
         ) from error

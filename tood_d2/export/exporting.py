@@ -1,9 +1,12 @@
 """Export of the model of a run, with a check of the result and a report of it."""
 
 from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import onnx
 import torch
+from onnx import ModelProto
 from tabulate import tabulate
 from torch import Tensor, nn
 
@@ -11,12 +14,12 @@ from detectron2.data.transforms import ResizeShortestEdge
 from detectron2.modeling.meta_arch.dense_detector import DenseDetector
 
 from ..config import Run
+from ..inference.runtimes import ExportedDetector, Metadata, load_exported
 from .candidates import CandidateDetector, Candidates
-from .metadata import Metadata
-from .onnx_detector import ONNXDetector
 from .onnx_export import export_candidates, finish_onnx
 
 TOLERANCE = 1e-4
+HALF_TOLERANCE = 5e-3  # with weights in 16 bits
 SIZES, BATCHES = ((96, 160), (256, 192), (320, 416)), (1, 3)
 
 
@@ -66,39 +69,66 @@ def read_metadata(run: Run, model: nn.Module, has_nms: bool, square: int = 0) ->
     )
 
 
-def export_onnx(model: nn.Module, metadata: Metadata, path: str) -> bool:
-    """Writes an ONNX file, compares it with the model and prints the differences.
+def export_model(model: nn.Module, metadata: Metadata, path: str, half: bool = False) -> bool:
+    """Writes a file of ONNX or OpenVINO, compares it with the model and prints the differences.
+
+    Args:
+        model: the detector.
+        metadata: of the file.
+        path: of the file, ``.onnx`` or ``.xml``.
+        half: whether a file of OpenVINO keeps weights in 16 bits.
 
     Returns:
-        Whether they are small enough.
+        Whether the differences are small enough.
 
     Raises:
         ValueError: see :func:`.export_program`.
     """
+    suffix, tolerance = Path(path).suffix, HALF_TOLERANCE if half else TOLERANCE
     sizes = ((metadata.square,) * 2,) if metadata.square else SIZES
     candidates = export_candidates(model, metadata.square)
-    onnx.save(finish_onnx(candidates, metadata), path)
-    without_nms = finish_onnx(candidates, replace(metadata, has_nms=False))
-    detector = ONNXDetector(without_nms.SerializeToString())
-    rows = [
-        (f"{size[0]}x{size[1]}", number, *compare_candidates(detector, model, size, number))
-        for size in sizes
-        for number in BATCHES
-    ]
-    print(tabulate(rows, ["size", "images", "scores", "boxes"]))
-    agrees = all(max(differences) <= TOLERANCE for _, _, *differences in rows)
-    if metadata.has_nms:
-        same = same_detections(ONNXDetector(path), detector, sizes[0], BATCHES[-1])
-        print(f"NMS: {'as PyTorch does it' if same else 'NOT as PyTorch does it'}")
-        agrees &= same
+
+    with TemporaryDirectory() as folder:
+        bare = replace(metadata, has_nms=False)
+        detector = write_exported(candidates, bare, f"{folder}/candidates{suffix}", half)
+        rows = [
+            (f"{size[0]}x{size[1]}", number, *compare_candidates(detector, model, size, number))
+            for size in sizes
+            for number in BATCHES
+        ]
+        print(tabulate(rows, ["size", "images", "scores", "boxes"]))
+        agrees = all(max(differences) <= tolerance for _, _, *differences in rows)
+        written = write_exported(candidates, metadata, path, half)
+        if metadata.has_nms:
+            same = same_detections(written, detector, sizes[0], BATCHES[-1])
+            print(f"NMS: {'as PyTorch does it' if same else 'NOT as PyTorch does it'}")
+            agrees &= same
     verdict = "agrees" if agrees else "DOES NOT AGREE"
-    print(f"{path}: {verdict} with PyTorch (relative, {TOLERANCE})")
+    print(f"{path}: {verdict} with PyTorch (relative, {tolerance})")
     return agrees
+
+
+def write_exported(
+    candidates: ModelProto, metadata: Metadata, path: str, half: bool = False
+) -> ExportedDetector:
+    """Writes a file of ONNX or OpenVINO and loads it.
+
+    Args:
+        candidates: see :func:`.export_candidates`.
+        metadata, path, half: see :func:`export_model`.
+    """
+    if path.endswith(".xml"):
+        from .openvino_export import save_openvino  # only those who want it need OpenVINO
+
+        save_openvino(candidates, metadata, path, half)
+    else:
+        onnx.save(finish_onnx(candidates, metadata), path)
+    return load_exported(path)
 
 
 @torch.no_grad()
 def compare_candidates(
-    exported: ONNXDetector, model: DenseDetector, size: tuple[int, int], number: int
+    exported: ExportedDetector, model: DenseDetector, size: tuple[int, int], number: int
 ) -> tuple[float, float]:
     """Runs both on a batch of :func:`random_batch`.
 
@@ -132,7 +162,7 @@ def compare_candidates(
 
 
 def same_detections(
-    one: ONNXDetector, other: ONNXDetector, size: tuple[int, int], number: int
+    one: ExportedDetector, other: ExportedDetector, size: tuple[int, int], number: int
 ) -> bool:
     """Whether two models detect with the same scores in a batch of :func:`random_batch`."""
     images, image_sizes = random_batch(number, size, one.num_channels)

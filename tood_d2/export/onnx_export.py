@@ -9,9 +9,9 @@ from detectron2.modeling.backbone import MViT, ViT
 from detectron2.modeling.meta_arch.dense_detector import DenseDetector
 
 from ..inference.optimization import fold_norms
+from ..inference.runtimes.metadata import Metadata
 from .candidates import CandidateDetector, Candidates
 from .compatibility import allow_old_runtimes
-from .metadata import Metadata
 
 OPSET = 20
 MAX_SIDE = 8192  # pixels of the input

@@ -7,7 +7,7 @@ from .dense_predictions import (
 from .dense_predictor import DensePredictor
 from .ensemble import EnsemblePredictor, load_ensemble
 from .merging import Merging
-from .predictor import Predictor, load_detector
+from .predictor import Predictor, load_detector, with_tta
 from .trained_models import TrainedModel, find_trained_model, find_trained_models
 
 __all__ = [
@@ -24,4 +24,5 @@ __all__ = [
     "load_detector",
     "load_ensemble",
     "scores_and_boxes",
+    "with_tta",
 ]

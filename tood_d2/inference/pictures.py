@@ -1,8 +1,8 @@
 """Detections drawn on image files, videos and what a camera sees."""
 
-import itertools
 import logging
 import os
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 
 import cv2
@@ -121,14 +121,20 @@ class Demo:
         """
         predictor = self.predictor
         classes = predictor.class_names, predictor.category_ids
-        while batch := list(itertools.islice(images, batch_size)):
-            found = predictor.detect([image for _, image in batch])
-            for ((file_name, image_id), image), x in zip(batch, found, strict=True):
-                x = x[x.scores >= self.threshold]
-                if self.classes:
-                    x = x[torch.isin(x.pred_classes, torch.tensor(self.classes))]
-                self.results += coco_results(x, file_name, *classes, image_id)
-                yield draw_detections(image, x, predictor.class_names).get_image()
+        begun = deque()
+
+        def read() -> Iterator[np.ndarray]:
+            for item in images:
+                begun.append(item)
+                yield item[1]
+
+        for x in predictor.detect_all(read(), batch_size):
+            (file_name, image_id), image = begun.popleft()
+            x = x[x.scores >= self.threshold]
+            if self.classes:
+                x = x[torch.isin(x.pred_classes, torch.tensor(self.classes))]
+            self.results += coco_results(x, file_name, *classes, image_id)
+            yield draw_detections(image, x, predictor.class_names).get_image()
 
 
 def _name_frames(

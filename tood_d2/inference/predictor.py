@@ -1,7 +1,8 @@
 """Detection on images as they are in files."""
 
+import itertools
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
 import torch
@@ -48,10 +49,21 @@ def load_detector(
     model = load_weights(run.build_model(), path, key, resume_dir)
     if optimize is not None:
         model = optimize_for_inference(model, find_dtype(optimize, model.device))
-    if tta:
-        merging = build_merging(run.options, model)
-        model = DenseDetectorWithTTA(model, run.tta_mapper(), run.options.input_format, merging)
-    return model
+    return with_tta(run, model) if tta else model
+
+
+def with_tta(run: Run, model: Callable[[list[dict]], list[dict]]) -> DenseDetectorWithTTA:
+    """A detector with the test-time augmentation of a run.
+
+    Args:
+        run: tells the versions of an image, and how their detections are merged.
+        model: of the run, or one that was exported of it.
+
+    Raises:
+        ValueError: if the config has no test-time augmentation.
+    """
+    merging = build_merging(run.options, model)
+    return DenseDetectorWithTTA(model, run.tta_mapper(), run.options.input_format, merging)
 
 
 class ImagePredictor:
@@ -97,6 +109,20 @@ class ImagePredictor:
         """Detects in a batch of images, (H, W, 3) uint8, **RGB**; see :meth:`__call__`."""
         outputs = self.model([self.batched_input(image) for image in images])
         return [x["instances"].to("cpu") for x in outputs]
+
+    def detect_all(self, images: Iterable[np.ndarray], batch_size: int = 1) -> Iterator[Instances]:
+        """Detects in any number of images, some at a time.
+
+        Args:
+            images: see :meth:`detect`; taken as they are needed.
+            batch_size: how many are detected in together.
+
+        Returns:
+            The detections of each image, in their order.
+        """
+        images = iter(images)
+        while batch := list(itertools.islice(images, batch_size)):
+            yield from self.detect(batch)
 
     def batched_input(self, image: np.ndarray) -> dict:
         """What the model takes of an image (RGB): "image", resized, and its "height" and "width".

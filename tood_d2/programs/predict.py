@@ -3,7 +3,7 @@
 %(prog)s --input images/
 %(prog)s --config-file output/demo/config.yaml --input images/ --output pictures \
     --opts train.init_checkpoint=output/demo/model_final.pth
-%(prog)s --onnx model.onnx --video-input street.mp4
+%(prog)s --exported model.onnx --video-input street.mp4
 """
 
 import argparse
@@ -13,7 +13,7 @@ import os
 
 from tood_d2.cli.arguments import DTYPES, add_config_arguments, add_ensemble
 from tood_d2.cli.messages import run_program
-from tood_d2.cli.requirements import check_sahi
+from tood_d2.cli.requirements import check_runtime, check_sahi
 from tood_d2.text import printable
 
 logger = logging.getLogger(__name__)
@@ -26,7 +26,12 @@ def parse_args() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add = parser.add_argument
-    add("--onnx", metavar="FILE", help="model of tools/export_model.py, instead of a config")
+    add(
+        "--exported",
+        "--onnx",
+        metavar="FILE",
+        help="model of tools/export_model.py, .onnx or .xml (OpenVINO), instead of a config",
+    )
     inputs = parser.add_mutually_exclusive_group(required=True)
     inputs.add_argument("--input", nargs="+", help="images, folders or globs")
     inputs.add_argument("--video-input", metavar="FILE", help="a video")
@@ -37,7 +42,7 @@ def parse_args() -> argparse.Namespace:
     add("--save-json", metavar="FILE", help="for the detections, in the form of COCO's results")
     add("--confidence-threshold", type=float, default=0.3, help="least score (0.3)")
     add("--classes", nargs="+", default=[], metavar="NAME", help="of detections to keep (all)")
-    add("--batch-size", type=int, default=1, help="images that are detected in together (1)")
+    add("--batch-size", type=int, default=1, help="images in work at once (1)")
     add(
         "--optimize",
         choices=DTYPES,
@@ -61,10 +66,10 @@ def parse_args() -> argparse.Namespace:
     for name, least in (("batch_size", 1), ("slice_size", 32), ("max_megapixels", 1)):
         if (value := getattr(args, name)) is not None and not least <= value < 1e9:
             parser.error(f"--{name.replace('_', '-')} {value}: should be at least {least}")
-    others = ("config_file", "opts", "optimize", "tta", "ensemble")
-    if args.onnx and any(getattr(args, name) for name in others):
+    others = ("config_file", "opts", "tta", "ensemble")
+    if args.exported and any(getattr(args, name) for name in others):
         names = ", ".join(f"--{name.replace('_', '-')}" for name in others)
-        parser.error(f"--onnx goes with none of {names}")
+        parser.error(f"--exported or --onnx goes with none of {names}")
     return args
 
 
@@ -72,10 +77,11 @@ def build_predictor(args: argparse.Namespace):
     """The predictor that the arguments ask for."""
     if args.slice_size:
         check_sahi()
-    if args.onnx:
-        from tood_d2.export.onnx_detector import ONNXPredictor
+    if args.exported:
+        check_runtime(args.exported)
+        from tood_d2.inference.runtimes import ExportedPredictor
 
-        predictor = ONNXPredictor(args.onnx)
+        predictor = ExportedPredictor(args.exported, args.batch_size, args.optimize)
     else:
         from tood_d2 import model_zoo
         from tood_d2.config import load_run
@@ -113,7 +119,7 @@ def check_files(args: argparse.Namespace, paths: list[str], targets: list[str]) 
     from tood_d2.inference.image_files import num_others
 
     opts = [opt.partition("=")[2] or opt for opt in args.opts]
-    inputs = [args.video_input, args.onnx, args.config_file, *opts, *paths]
+    inputs = [args.video_input, args.exported, args.config_file, *opts, *paths]
     json_file = [args.save_json] if args.save_json else []
     outputs.check_outputs([*targets, *json_file], filter(None, inputs))
     if {*map(os.path.realpath, json_file)} & {*map(os.path.realpath, targets)}:

@@ -28,17 +28,25 @@ def parse_args(argv: list[str] | None = None) -> Namespace:
     )
     add_ensemble(parser)
     parser.add_argument(
+        "--exported",
+        metavar="FILE",
+        help="with --eval-only: model of tools/export_model.py, .onnx or .xml, instead of weights",
+    )
+    parser.add_argument(
         "--slice-size",
         type=int,
         metavar="PIXELS",
         help="with --eval-only: detect in slices of large images, too",
     )
     args = parser.parse_args(argv)
-    of_evaluation = args.optimize, args.tta, args.ensemble, args.slice_size
+    of_evaluation = args.optimize, args.tta, args.ensemble, args.exported, args.slice_size
     if any(of_evaluation) and not args.eval_only:
-        parser.error("--optimize, --tta, --ensemble and --slice-size go with --eval-only")
-    if (args.ensemble or args.slice_size) and args.resume:
-        parser.error("--ensemble and --slice-size go without --resume: name the weights")
+        names = "--optimize, --tta, --ensemble, --exported and --slice-size"
+        parser.error(f"{names} go with --eval-only")
+    if (args.ensemble or args.exported or args.slice_size) and args.resume:
+        parser.error("--ensemble, --exported and --slice-size go without --resume")
+    if args.ensemble and args.exported:
+        parser.error("--ensemble goes without --exported")
     if args.slice_size is not None and args.slice_size < 32:
         parser.error(f"--slice-size {args.slice_size}: should be at least 32")
     return args
@@ -51,7 +59,7 @@ def train(args: Namespace):
     from tood_d2.checkpoint import fetch_weights
     from tood_d2.checkpoint.recovery import check_classes, load_last_checkpoint
     from tood_d2.cli.logs import setup_logging
-    from tood_d2.cli.requirements import check_sahi
+    from tood_d2.cli.requirements import check_runtime, check_sahi
     from tood_d2.config import (
         fit_input_size,
         fit_schedule,
@@ -62,11 +70,11 @@ def train(args: Namespace):
     from tood_d2.config.shipped import find_config_file
     from tood_d2.engine import Trainer, with_seed
     from tood_d2.engine.output_folder import check_output_folder, keeping_config, leave_earlier_run
-    from tood_d2.inference import Predictor, load_detector, load_ensemble
-    from tood_d2.inference.ensemble import as_model
 
     if args.slice_size:
         check_sahi()
+    if args.exported:
+        check_runtime(args.exported)
     args.config_file = find_config_file(args.config_file)  # Detectron2 reads it, too
     run = load_run(args.config_file, args.opts, args.trust)
     check_output_folder(run)
@@ -86,24 +94,42 @@ def train(args: Namespace):
     note_dump(run)
 
     if args.eval_only:
-        resume_dir = run.options.output_dir if args.resume else ""
-        tta = args.tta or run.options.tta_enabled
-        how = {"optimize": args.optimize, "tta": tta}
-        if args.ensemble:
-            predictor = load_ensemble(run, args.ensemble, trusted=args.trust, **how)
-        elif args.slice_size:
-            predictor = Predictor(run, **how)
-        else:
-            return Trainer.test(run.cfg, load_detector(run, resume_dir=resume_dir, **how))
-        if args.slice_size:
-            from tood_d2.inference.slicing import SlicedPredictor
-
-            predictor = SlicedPredictor(predictor, args.slice_size)
-        return Trainer.test(run.cfg, as_model(predictor))
+        return Trainer.test(run.cfg, load_tested(run, args))
     trainer = Trainer(run.cfg)
     trainer.checkpointer.last = last
     trainer.resume_or_load(resume=args.resume)
     return trainer.train()
+
+
+def load_tested(run, args: Namespace):
+    """What ``--eval-only`` evaluates: a model, or something in the place of one."""
+    from tood_d2.inference import Predictor, load_detector, load_ensemble, with_tta
+    from tood_d2.inference.ensemble import as_model
+
+    how = {"optimize": args.optimize, "tta": args.tta or run.options.tta_enabled}
+    if args.exported:
+        from tood_d2.inference.runtimes import ExportedPredictor
+
+        predictor = ExportedPredictor(args.exported, optimize=args.optimize)
+        if predictor.class_names != run.class_names:
+            found, wanted = map(", ".join, (predictor.class_names, run.class_names))
+            raise ValueError(f"--exported {args.exported}: its classes are {found}, not {wanted}")
+        if how["tta"]:
+            predictor.model = with_tta(run, predictor.model)
+    elif args.ensemble:
+        predictor = load_ensemble(run, args.ensemble, trusted=args.trust, **how)
+    elif args.slice_size:
+        predictor = Predictor(run, **how)
+    else:
+        resume_dir = run.options.output_dir if args.resume else ""
+        return load_detector(run, resume_dir=resume_dir, **how)
+    if args.slice_size:
+        from tood_d2.inference.slicing import SlicedPredictor
+
+        predictor = SlicedPredictor(predictor, args.slice_size)
+    elif args.exported:
+        return predictor.model
+    return as_model(predictor)
 
 
 def main() -> None:
