@@ -60,10 +60,13 @@ def optimize_for_inference(
         if isinstance(module, (nn.Conv2d, nn.GroupNorm, _BatchNorm, CycleBatchNormList)):
             module.to(dtype=dtype, memory_format=torch.channels_last)
     model.backbone.register_forward_pre_hook(partial(_convert_images, dtype))
-    model.head.register_forward_hook(_to_float32)
+    hook = _to_float32
     if compile:
+        # Nothing to be gained by compiling it, and it would be compiled again and again.
+        hook = torch.compiler.disable(hook)
         for module in (model.backbone, model.head):
             module.compile(dynamic=True)
+    model.head.register_forward_hook(hook)
     return model
 
 
@@ -83,7 +86,6 @@ def _convert_images(dtype: torch.dtype, module: nn.Module, args: tuple[Tensor]) 
     return (args[0].to(dtype=dtype, memory_format=torch.channels_last),)
 
 
-@torch.compiler.disable  # nothing to be gained, and it would be compiled again and again
 def _to_float32(module: nn.Module, args: tuple, predictions: tuple[list[Tensor], ...]):
     """Converts the head's predictions, as Detectron2's heads leave them in their own type."""
     return tuple([level.float() for level in levels] for levels in predictions)

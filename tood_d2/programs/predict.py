@@ -12,6 +12,7 @@ import logging
 import os
 
 from tood_d2.cli.arguments import DTYPES, add_config_arguments, add_ensemble
+from tood_d2.cli.fast_imports import fast_imports
 from tood_d2.cli.messages import run_program
 from tood_d2.cli.requirements import check_runtime, check_sahi
 from tood_d2.text import printable
@@ -140,11 +141,12 @@ def check_files(args: argparse.Namespace, paths: list[str], targets: list[str]) 
 
 
 def run(args: argparse.Namespace) -> int:
-    from PIL import Image
+    with fast_imports(compiler=False):
+        from PIL import Image
 
-    from tood_d2.cli.outputs import whole_file
-    from tood_d2.inference.image_files import find_images, output_paths
-    from tood_d2.inference.pictures import Demo, video_path
+        from tood_d2.cli.outputs import whole_file
+        from tood_d2.inference.image_files import find_images, output_paths
+        from tood_d2.inference.pictures import Demo, video_path
 
     if args.max_megapixels:
         Image.MAX_IMAGE_PIXELS = int(args.max_megapixels * 1e6 / 2)  # Pillow refuses twice as many

@@ -7,6 +7,7 @@
 from argparse import Namespace
 
 from tood_d2.cli.arguments import DTYPES, add_ensemble, training_argument_parser
+from tood_d2.cli.fast_imports import fast_imports
 from tood_d2.cli.processes import launch
 
 
@@ -54,22 +55,23 @@ def parse_args(argv: list[str] | None = None) -> Namespace:
 
 def train(args: Namespace):
     """Runs in each process."""
-    from detectron2.engine import default_setup
-    from detectron2.utils import comm
-    from tood_d2.checkpoint import fetch_weights
-    from tood_d2.checkpoint.recovery import check_classes, load_last_checkpoint
-    from tood_d2.cli.logs import setup_logging
-    from tood_d2.cli.requirements import check_runtime, check_sahi
-    from tood_d2.config import (
-        fit_input_size,
-        fit_schedule,
-        load_run,
-        note_dump,
-        register_datasets,
-    )
-    from tood_d2.config.shipped import find_config_file
-    from tood_d2.engine import Trainer, with_seed
-    from tood_d2.engine.output_folder import check_output_folder, keeping_config, leave_earlier_run
+    with fast_imports():
+        from detectron2.engine import default_setup
+        from detectron2.utils import comm
+        from tood_d2.checkpoint import fetch_weights
+        from tood_d2.checkpoint.recovery import check_classes, load_last_checkpoint
+        from tood_d2.cli.logs import setup_logging
+        from tood_d2.cli.requirements import check_runtime, check_sahi
+        from tood_d2.config import (
+            fit_input_size,
+            fit_schedule,
+            load_run,
+            note_dump,
+            register_datasets,
+        )
+        from tood_d2.config.shipped import find_config_file
+        from tood_d2.engine import Trainer, with_seed
+        from tood_d2.engine.output_folder import check_output_folder, keeping_config, leave_earlier_run
 
     if args.slice_size:
         check_sahi()
