@@ -66,6 +66,10 @@ test: $(ENVIRONMENT)  ## Run the tests (of the page only with Chromium), then th
 test-app: $(ENVIRONMENT)  ## Run only the tests of the page.
 	$(PYTHON) -m pytest -q -rs tests/demo/test_app.py tests/demo/test_app_in_browser.py
 
+.PHONY: test-gpu
+test-gpu: $(ENVIRONMENT)  ## Run the tests that need a GPU and measure on it, within 8 minutes.
+	$(PYTHON) dev/report_gpu.py output/gpu
+
 .PHONY: lint
 lint: $(ENVIRONMENT)  ## Check the code's style.
 	$(PYTHON) -m ruff check .
