@@ -25,7 +25,6 @@ def fast_imports(compiler: bool = True) -> Iterator[None]:
             _import_without_compiler()
         yield
     finally:
-        gc.freeze()
         if enabled:
             gc.enable()
 
@@ -48,6 +47,7 @@ def _import_without_compiler() -> None:
     sys.modules[_UTILS] = utils
     try:
         import torchvision.tv_tensors  # noqa: F401
+
         from detectron2.layers import wrappers
 
         # Detectron2's own imports the compiler at each convolution, to ask it the same.

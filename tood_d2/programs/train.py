@@ -71,7 +71,11 @@ def train(args: Namespace):
         )
         from tood_d2.config.shipped import find_config_file
         from tood_d2.engine import Trainer, with_seed
-        from tood_d2.engine.output_folder import check_output_folder, keeping_config, leave_earlier_run
+        from tood_d2.engine.output_folder import (
+            check_output_folder,
+            keeping_config,
+            leave_earlier_run,
+        )
 
     if args.slice_size:
         check_sahi()
