@@ -11,12 +11,14 @@ inference       from images to detections
 training        one step: forward pass, losses, backward pass, update
 assignment      ground truth of one image to anchors, by the model's assigner
 postprocessing  from the dense predictions of one image to detections
+preparation     from a JPEG file to the network's input
 
 A CONTENDER is a .py or .yaml file, a name of tood_d2.model_zoo or detectron2.model_zoo or, in
 inference, a file of tools/export_model.py. In quotes, overrides key=value (of YAML configs, too)
 and options may follow, so that a config can take part several times:
   --optimize     by tood_d2.optimize_for_inference
   --compile      the optimized model, anew for each point
+  --requests N   inputs that OpenVINO has in work at once (1)
   --dtype TYPE   of the optimized model, else of autocast: bfloat16 or float16 (float32)
   --amp TYPE     the same for training: mixed precision
 Given twice as it is, a contender shows how far the measurement can be trusted.
@@ -53,6 +55,7 @@ SWEPT = {
     "training": {"size": [(800, 1333)], "batch": [2], "objects": [20]},
     "assignment": {"size": [(800, 1344)], "objects": [10, 100, 1000]},
     "postprocessing": {"size": [(800, 1344)]},
+    "preparation": {"size": [(960, 1280)]},
 }
 """What can be swept of each benchmark, with the values by default."""
 MIN_SIZE = 16  # pixels

@@ -53,15 +53,16 @@ class Contender:
             ValueError: if the config is wrong.
         """
         torch.manual_seed(0)
-        return self._load_run().build_model().eval()
+        return self.load_run().build_model().eval()
 
     def build_training_model(self) -> nn.Module:
         """The model in training mode, in the config's memory format, compiled if that says so."""
         model = self.build_model().train()
-        prepare_model(model, self._load_run().options)
+        prepare_model(model, self.load_run().options)
         return model
 
-    def _load_run(self) -> Run:
+    def load_run(self) -> Run:
+        """The run of the config."""
         if self.is_exported:
             raise ValueError("an exported model takes part in inference alone")
         run = load_run(find_config(self.path), self.overrides)

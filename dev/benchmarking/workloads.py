@@ -1,4 +1,4 @@
-"""What can be measured of a detector: inference, training, assignment, post-processing.
+"""What can be measured of a detector: inference and its parts, training, assignment.
 
 R anchors in all levels, M ground-truth boxes, K classes. Inputs are random, the same for every
 contender. Boxes are XYXY in pixels.
@@ -6,16 +6,21 @@ contender. Boxes are XYXY in pixels.
 
 import math
 from collections.abc import Callable
+from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from count_flops import count_flops
+from PIL import Image
 from torch import Tensor
 
 from detectron2.modeling.meta_arch.dense_detector import DenseDetector
 from detectron2.structures import Boxes, Instances
 from detectron2.utils.events import EventStorage
 from tood_d2 import optimize_for_inference
+from tood_d2.data.images import read_image
+from tood_d2.inference.predictor import ImagePredictor
 from tood_d2.inference.runtimes import load_exported
 
 from .contenders import Contender
@@ -160,7 +165,23 @@ def postprocessing(contender: Contender) -> Workload:
     return make
 
 
-WORKLOADS = {f.__name__: f for f in (inference, training, assignment, postprocessing)}
+def preparation(contender: Contender) -> Workload:
+    """From a JPEG file to the input of the network, which normalises it."""
+    run = contender.load_run()
+    predictor = ImagePredictor(None, run.test_augmentations(), run.options.input_format, [], [])
+    folder = TemporaryDirectory()
+
+    def make(point: Point) -> Call:
+        # As smooth as photographs, whose files have about two bits a pixel.
+        small = np.random.default_rng(0).integers(256, size=(*(x // 4 for x in point.size), 3))
+        path = f"{folder.name}/image.jpg"
+        Image.fromarray(small.astype(np.uint8)).resize(point.size[::-1]).save(path, quality=90)
+        return Call(lambda: predictor.batched_input(read_image(path, "RGB")))
+
+    return make
+
+
+WORKLOADS = {f.__name__: f for f in (inference, training, assignment, postprocessing, preparation)}
 
 
 def random_instances(
