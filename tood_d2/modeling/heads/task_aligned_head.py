@@ -179,14 +179,15 @@ class TaskAlignedHead(DenseHead):
         pooled = pool_layers(layers)
         alignments = {"alignment_logits": self.cls_alignment, "offsets": self.box_alignment}
         alignments = {name: part for name, part in alignments.items() if part is not None}
-        kernels = [self.cls_decomposition.kernel(pooled), self.box_decomposition.kernel(pooled)]
+        decompositions = self.cls_decomposition, self.box_decomposition
+        kernels, biases = [x.kernel(pooled) for x in decompositions], [x.bias for x in decompositions]
         for conv, *_ in alignments.values():
             kernels.append(conv.weight.flatten(1).expand(pooled.shape[0], -1, -1))
-        mixed = mix_layers(layers, torch.cat(kernels, dim=1))
-        cls_feature, box_feature, *reduced = mixed.split([x.shape[1] for x in kernels], dim=1)
+            biases.append(conv.bias)
+        mixed = mix_layers(layers, torch.cat(kernels, dim=1), torch.cat(biases))
+        cls_feature, box_feature, *reduced = mixed.split([len(x) for x in biases], dim=1)
         maps = dict.fromkeys(("alignment_logits", "offsets"))
-        for (name, (conv, *rest)), feature in zip(alignments.items(), reduced, strict=True):
-            feature = feature + conv.bias[:, None, None]
+        for (name, (_, *rest)), feature in zip(alignments.items(), reduced, strict=True):
             for module in rest:
                 feature = module(feature)
             maps[name] = feature
@@ -201,7 +202,11 @@ class TaskAlignedHead(DenseHead):
         cls_logits = self.cls_logits(features.cls)
         if features.alignment_logits is None:
             return cls_logits.float()
-        return aligned_logits(cls_logits, features.alignment_logits)
+        if torch.is_grad_enabled():
+            return aligned_logits(cls_logits, features.alignment_logits)
+        # The same with half as many operations; infinite where the score is 0 or 1 in float32.
+        scores = cls_logits.float().sigmoid()
+        return scores.mul_(features.alignment_logits.float().sigmoid()).sqrt_().logit_()
 
     def predict_boxes(self, features: TaskFeatures, anchors: Boxes, level: int) -> Tensor:
         """Aligned boxes (N, 4, H, W) in pixels."""

@@ -45,13 +45,19 @@ class TaskDecomposition(nn.Module):
         channels = self.reduction.out_channels
         return (self.reduction.weight.view(channels, -1, channels) * weights).flatten(2)
 
+    @property
+    def bias(self) -> Tensor:
+        """(C,) of the reduction, which has one if a norm has been folded into it, else 0."""
+        reduction = self.reduction
+        if reduction.bias is not None:
+            return reduction.bias
+        return reduction.weight.new_zeros(reduction.out_channels)
+
     def activate(self, reduced: Tensor) -> Tensor:
-        """What follows the reduction's kernel: bias, norm and ReLU of (N, C, H, W)."""
-        if self.reduction.bias is not None:  # of a norm that has been folded
-            reduced = reduced + self.reduction.bias[:, None, None]
+        """Norm and ReLU of the reduction's output (N, C, H, W)."""
         if self.reduction.norm is not None:
             reduced = self.reduction.norm(reduced)
-        return F.relu(reduced)
+        return F.relu(reduced, inplace=not torch.is_grad_enabled())
 
 
 def pool_layers(layers: list[Tensor]) -> Tensor:
@@ -59,33 +65,40 @@ def pool_layers(layers: list[Tensor]) -> Tensor:
     return torch.cat([layer.mean(dim=(2, 3), keepdim=True) for layer in layers], dim=1)
 
 
-def mix_layers(layers: list[Tensor], kernel: Tensor) -> Tensor:
+def mix_layers(layers: list[Tensor], kernel: Tensor, bias: Tensor) -> Tensor:
     """A 1x1 convolution of the concatenated layers with a kernel for each image.
 
     In training the layers are not concatenated, as the copy would be kept for the backward pass.
+    Without gradients on a CPU, convolutions of one image after the other take half as long as
+    products of matrices, on processors that PyTorch's library for those is not made for.
 
     Args:
         layers: L maps (N, C, H, W).
         kernel: (N, O, L * C).
+        bias: (O,).
 
     Returns:
         (N, O, H, W), in memory as the layers are.
     """
-    shape = layers[0].shape[2:]
     channels_last = not layers[0].is_contiguous()
 
-    def product(layers: Tensor, kernel: Tensor, add_to: Tensor | None = None) -> Tensor:
+    def add_product(mixed: Tensor, layers: Tensor, kernel: Tensor) -> Tensor:
         factors = kernel, layers.flatten(2)
         if channels_last:
             factors = factors[1].transpose(1, 2), kernel.transpose(1, 2)
-        return torch.bmm(*factors) if add_to is None else torch.baddbmm(add_to, *factors)
+        return torch.baddbmm(mixed, *factors)
 
+    mixed = bias if channels_last else bias[:, None]
     if torch.is_grad_enabled():
-        mixed = None
         for layer, layer_kernel in zip(layers, kernel.chunk(len(layers), dim=2), strict=True):
-            mixed = product(layer, layer_kernel, add_to=mixed)
+            mixed = add_product(mixed, layer, layer_kernel)
     else:
-        mixed = product(torch.cat(layers, dim=1), kernel)
+        stacked = torch.cat(layers, dim=1)
+        if stacked.is_cpu and not torch.compiler.is_compiling():
+            pairs = zip(stacked.split(1), kernel[..., None, None], strict=True)
+            maps = [F.conv2d(image, weight, bias) for image, weight in pairs]
+            return maps[0] if len(maps) == 1 else torch.cat(maps)
+        mixed = add_product(mixed, stacked, kernel)
     if channels_last:
         mixed = mixed.transpose(1, 2)
-    return mixed.unflatten(2, shape)
+    return mixed.unflatten(2, layers[0].shape[2:])
