@@ -46,7 +46,7 @@ TINY = {
 
 def run_tests(folder: Path, seconds: float) -> dict:
     """Runs the tests; gives their numbers, and the names of those that failed."""
-    path = folder / "tests.xml"
+    path = folder.resolve() / "tests.xml"
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"--junitxml={path}"]
     subprocess.run([*command, *TESTS], cwd=ROOT, timeout=seconds)
     (suite,) = ElementTree.parse(path).getroot()
@@ -58,9 +58,9 @@ def run_tests(folder: Path, seconds: float) -> dict:
 
 def measure(name: str, folder: Path, options: list[str], seconds: float) -> dict:
     """Runs a benchmark; gives its report."""
-    path = folder / "benchmark.json"
+    path = folder.resolve() / "benchmark.json"
     command = [sys.executable, "dev/benchmark.py", name.split()[-1], *BENCHMARKS[name], *options]
-    subprocess.run([*command, "--json", path.resolve()], cwd=ROOT, timeout=seconds)
+    subprocess.run([*command, "--json", path], cwd=ROOT, timeout=seconds)
     report = json.loads(path.read_text())
     path.unlink()
     return report
@@ -77,8 +77,8 @@ def format_report(report: dict) -> str:
             counts = ", ".join(f"{key} {step[key]}" for key in step if key != "failed")
             lines += [counts, "", *(f"- failed: {x}" for x in step["failed"])]
         else:
-            swept = [x for x in ("size", "batch", "objects") if x in step["results"][0]]
-            lines += [format_table(step["results"], swept), ""]
+            if step["results"]:
+                lines += [format_table(step["results"], ["size", "batch", "objects"]), ""]
             lines += [f"- {x['contender']} failed: {x['error']}" for x in step["failures"]]
     return "\n".join(lines) + "\n"
 

@@ -43,7 +43,12 @@ def test_heads_agree(check, tmp_path):
     assert (status, lines[-1]) == (0, "5 of 5 cases agree")
 
 
-@pytest.mark.parametrize("options", [[], pytest.param(["--optimize"], marks=pytest.mark.slow)])
+OPTIONS = [["--optimize"], ["--runtime", "onnx"], ["--runtime", "openvino"]]
+
+
+@pytest.mark.parametrize(
+    "options", [[], *(pytest.param(x, marks=pytest.mark.slow) for x in OPTIONS)]
+)
 def test_model_agrees(check, tmp_path, options):
     copy_case("model_r50_1x.npz", tmp_path)
     status, lines, _ = check(tmp_path, *options)

@@ -29,6 +29,28 @@ def make(monkeypatch, request):
     return _make
 
 
+def test_exported_models_are_given_their_requests(make, monkeypatch):
+    given = []
+
+    def load(*args):
+        given.append(args)
+        return lambda batch: given.append(len(batch))
+
+    monkeypatch.setattr("benchmarking.workloads.load_exported", load)
+    make("inference", "a.xml --requests 4", Point((32, 32), batch=8))()
+    make("inference", "a.xml --optimize --dtype bfloat16", Point((32, 32)))()
+    make("inference", "a.onnx", Point((32, 32)))()
+    assert given == [("a.xml", 4, None), 8, ("a.xml", 1, "bfloat16"), 1, ("a.onnx", 1, None), 1]
+
+
+def test_preparation_gives_the_input_of_the_network(make):
+    call = make("preparation", TOOD_CONFIG, Point((96, 128)))
+    found = call.run()
+    # The config's shorter side is 240 pixels.
+    assert found["image"].shape == (3, 240, 320) and found["image"].dtype == torch.uint8
+    assert (found["height"], found["width"]) == (96, 128)
+
+
 @pytest.mark.parametrize("size", [(800, 1344), (64, 200), (16, 16)])
 def test_objects_are_anywhere_and_of_any_size(size):
     gt = random_instances(2000, size, 7, torch.Generator().manual_seed(0))

@@ -180,7 +180,10 @@ class TaskAlignedHead(DenseHead):
         alignments = {"alignment_logits": self.cls_alignment, "offsets": self.box_alignment}
         alignments = {name: part for name, part in alignments.items() if part is not None}
         decompositions = self.cls_decomposition, self.box_decomposition
-        kernels, biases = [x.kernel(pooled) for x in decompositions], [x.bias for x in decompositions]
+        kernels, biases = (
+            [x.kernel(pooled) for x in decompositions],
+            [x.bias for x in decompositions],
+        )
         for conv, *_ in alignments.values():
             kernels.append(conv.weight.flatten(1).expand(pooled.shape[0], -1, -1))
             biases.append(conv.bias)
