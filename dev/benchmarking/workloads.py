@@ -169,14 +169,14 @@ def preparation(contender: Contender) -> Workload:
     """From a JPEG file to the input of the network, which normalises it."""
     run = contender.load_run()
     predictor = ImagePredictor(None, run.test_augmentations(), run.options.input_format, [], [])
-    folder = TemporaryDirectory()
 
     def make(point: Point) -> Call:
+        folder = TemporaryDirectory()  # exists as long as the call
         # As smooth as photographs, whose files have about two bits a pixel.
         small = np.random.default_rng(0).integers(256, size=(*(x // 4 for x in point.size), 3))
-        path = f"{folder.name}/image.jpg"
-        Image.fromarray(small.astype(np.uint8)).resize(point.size[::-1]).save(path, quality=90)
-        return Call(lambda: predictor.batched_input(read_image(path, "RGB")))
+        image = Image.fromarray(small.astype(np.uint8)).resize(point.size[::-1])
+        image.save(f"{folder.name}/image.jpg", quality=90)
+        return Call(lambda: predictor.batched_input(read_image(f"{folder.name}/image.jpg", "RGB")))
 
     return make
 
