@@ -12,6 +12,7 @@ import torch
 from PIL import Image
 
 from tood_d2.export.exporting import compare_candidates, same_detections
+from tood_d2.export.onnx_export import export_candidates
 from tood_d2.inference.runtimes import ExportedPredictor, load_exported
 
 pytest.importorskip("openvino")
@@ -53,6 +54,15 @@ def test_candidates_agree_for_all_sizes_and_batches(detector, exported_tood):
 
 def test_nms_selects_what_torchvision_selects(exported, detector):
     assert all(same_detections(load_exported(exported[True]), detector, x, 3) for x in SIZES)
+
+
+def test_deformable_convolutions_agree(tiny_tood, exported_tood, tmp_path):
+    model = tiny_tood(strides=(8, 16), num_classes=3, head={"num_deform_convs": 1}).eval()
+    torch.nn.init.normal_(model.head.inter_convs[0].conv_offset.weight, std=0.1)
+    path = str(tmp_path / "deform.xml")
+    metadata = replace(exported_tood.metadata, has_nms=False)
+    save_openvino(export_candidates(model), metadata, path)
+    assert max(compare_candidates(load_exported(path), model, SIZES[1], 2)) < 1e-4
 
 
 def test_metadata_are_kept(detector, exported_tood):

@@ -2,6 +2,9 @@
 
 import openvino
 from onnx import ModelProto
+from openvino import opset15 as ops
+from openvino.frontend import NodeContext
+from openvino.frontend.onnx import ConversionExtension
 
 from ..inference.runtimes.metadata import Metadata
 from ..inference.runtimes.openvino_runtime import write_properties
@@ -18,6 +21,30 @@ def save_openvino(
         path: of the ``.xml`` file.
         half: whether weights are kept in 16 bits; computations stay in 32.
     """
-    model = openvino.Core().read_model(finish_onnx(candidates, metadata).SerializeToString())
+    core = openvino.Core()
+    core.add_extension(ConversionExtension("DeformConv", _deform_conv))
+    model = core.read_model(finish_onnx(candidates, metadata).SerializeToString())
     write_properties(model, metadata.to_properties())
     openvino.save_model(model, path, compress_to_fp16=half)
+
+
+def _deform_conv(node: NodeContext) -> list[openvino.Output]:
+    """ONNX's deformable convolution by OpenVINO's, which has it but does not read it."""
+    inputs = [node.get_input(i) for i in range(node.get_input_size())]
+    data, weight, offset, bias, *mask = inputs
+    pads = node.get_attribute("pads")
+    result = ops.deformable_convolution(
+        data,
+        offset,
+        weight,
+        node.get_attribute("strides"),
+        pads[:2],
+        pads[2:],
+        node.get_attribute("dilations"),
+        mask=mask[0] if mask else None,
+        group=node.get_attribute("group"),
+        deformable_group=node.get_attribute("offset_group"),
+        bilinear_interpolation_pad=True,  # beyond the map there are zeros, as in torchvision
+    )
+    shape = ops.constant([1, -1, 1, 1], dtype=int)
+    return ops.add(result, ops.reshape(bias, shape, False)).outputs()
