@@ -56,6 +56,7 @@ def test_nms_selects_what_torchvision_selects(exported, detector):
     assert all(same_detections(load_exported(exported[True]), detector, x, 3) for x in SIZES)
 
 
+@pytest.mark.slow
 def test_deformable_convolutions_agree(tiny_tood, exported_tood, tmp_path):
     model = tiny_tood(strides=(8, 16), num_classes=3, head={"num_deform_convs": 1}).eval()
     torch.nn.init.normal_(model.head.inter_convs[0].conv_offset.weight, std=0.1)
