@@ -52,13 +52,27 @@ def test_soft_nms_is_refused(has_nms):
 
 @pytest.mark.parametrize(
     ("output", "message"),
-    [("model.pb", "model.pb: should end in .onnx or .pt2"), ("model.onnx", "no trained weights")],
+    [
+        ("model.pb", "model.pb: should end in .onnx, .xml or .pt2"),
+        ("model.onnx", "no trained weights"),
+        ("model.xml", "no trained weights"),
+    ],
 )
 def test_other_files_and_untrained_models_are_refused(export, tmp_path, output, message):
     config = CONFIGS / "tood_R_18_FPN_small.py"
     outcome = export("--config-file", config, "--output", output)
     assert outcome.status == 2 and message in outcome.messages[-1]
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    "options", [["--half"], ["--half", "--int8", 2], ["--int8", 0], ["--max-drop", "x"]], ids=str
+)
+def test_options_that_cannot_be_are_refused(export, options):
+    output = "model.xml" if "--int8" in options else "model.onnx"
+    config = CONFIGS / "tood_R_18_FPN_small.py"
+    outcome = export("--config-file", config, "--output", output, *options)
+    assert outcome.status == 2 and options[0] in outcome.messages[-1]
 
 
 @pytest.fixture
@@ -98,6 +112,23 @@ def test_exported_model_agrees_and_has_the_same_ap(
     assert ONNXDetector(str(output)).metadata.has_nms
     small = output.with_suffix(".int8.onnx")
     assert small.stat().st_size < 0.4 * output.stat().st_size
+
+
+@pytest.mark.slow
+def test_int8_keeps_the_ap_of_openvino(export, detecting_model, own_labels, tmp_path):
+    pytest.importorskip("nncf")
+    arguments = ["--config-file", detecting_model / "config.yaml", "--output", "model.xml"]
+    arguments += ["--evaluate", "--int8", 2, "--max-drop", 1, "--opts"]
+    arguments += [f"train.output_dir={tmp_path}", f"dataset.test_json={own_labels}"]
+    arguments += [f"train.init_checkpoint={detecting_model}/model_final.pth"]
+    outcome = export(*arguments)
+    assert outcome.status == 0, outcome.output
+    assert "agrees with PyTorch" in outcome.output and "NMS: as PyTorch does it" in outcome.output
+    aps = {x.split()[0]: x.split()[1] for x in outcome.output.splitlines() if len(x.split()) == 2}
+    assert aps["model.xml"] == aps["PyTorch"] and float(aps["PyTorch"]) > 50
+    assert float(aps["model.int8.xml"]) >= float(aps["PyTorch"]) - 1
+    sizes = [(tmp_path / x).stat().st_size for x in ("model.bin", "model.int8.bin")]
+    assert sizes[1] < 0.4 * sizes[0]
 
 
 @pytest.mark.slow
