@@ -34,7 +34,10 @@ def run(args: argparse.Namespace) -> int:
         check_nncf()
     run, output = load_run(args.config_file, args.opts, args.trust), Path(args.output)
     small = str(output.with_suffix(f".int8{output.suffix}"))
-    check_outputs([str(output), small], [args.config_file, run.options.init_checkpoint])
+    written = [str(output), small]
+    if output.suffix == ".xml":
+        written += [str(Path(x).with_suffix(".bin")) for x in written]
+    check_outputs(written, [args.config_file, run.options.init_checkpoint])
     if args.int8 or args.evaluate:
         run = register_datasets(run, needed=("test",))
     model = (run.build_model().eval() if args.untrained else load_detector(run)).cpu()
