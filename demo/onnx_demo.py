@@ -78,8 +78,8 @@ def load(path: str) -> tuple[Callable[[dict], list[np.ndarray]], dict]:
 
         core = openvino.Core()
         model = core.read_model(path)
-        properties = model.get_rt_info("tood_d2").value if model.has_rt_info("tood_d2") else {}
-        metadata = check_metadata(properties)
+        known = model.get_rt_info("tood_d2").value if model.has_rt_info("tood_d2") else {}
+        metadata = check_metadata(known if isinstance(known, dict) else {})
         # By itself it would compute in bfloat16 where the CPU can, with results that differ.
         compiled = core.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
         return lambda inputs: [*compiled(inputs).to_tuple()], metadata

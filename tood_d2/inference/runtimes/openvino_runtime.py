@@ -89,9 +89,8 @@ def _outputs(request: InferRequest) -> list[Tensor]:
 
 def read_properties(model: openvino.Model) -> dict[str, str]:
     """The text by name that :func:`write_properties` left in a model; none if it is another's."""
-    if not model.has_rt_info(SECTION):
-        return {}
-    return dict(model.get_rt_info(SECTION).value)
+    known = model.get_rt_info(SECTION).value if model.has_rt_info(SECTION) else None
+    return known if isinstance(known, dict) else {}
 
 
 def write_properties(model: openvino.Model, properties: dict[str, str]) -> None:
