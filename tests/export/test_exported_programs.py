@@ -121,12 +121,13 @@ def test_what_cannot_be_used_is_refused(call, shapes, args, message):
     assert outcome.status == 2 and message in outcome.messages[-1]
 
 
-def test_other_classes_are_refused(call, exported, config, tmp_path, detecting_model):
-    other = tmp_path / "other.yaml"
-    text = (detecting_model / "config.yaml").read_text()
-    other.write_text(text.replace("star", "moon"))
+def test_other_classes_are_refused(call, exported, config, tmp_path, shapes):
+    other = tmp_path / "other.json"
+    other.write_text((shapes / "val.json").read_text().replace("star", "moon"))
     options = ["--eval-only", "--exported", exported[".xml"], "train.output_dir=out"]
-    outcome = call("train_net.py", "--config-file", other, *options)
+    data = [f"dataset.{x}_json={other}" for x in ("train", "test")]
+    data += [f"dataset.{x}_images={shapes}/val" for x in ("train", "test")]
+    outcome = call("train_net.py", *config, *options, *data)
     assert outcome.status == 2
     assert "its classes are " in outcome.messages[-1] and "moon" in outcome.messages[-1]
 

@@ -205,9 +205,10 @@ class TaskAlignedHead(DenseHead):
         cls_logits = self.cls_logits(features.cls)
         if features.alignment_logits is None:
             return cls_logits.float()
-        if torch.is_grad_enabled():
+        if torch.is_grad_enabled() or torch.compiler.is_compiling():
             return aligned_logits(cls_logits, features.alignment_logits)
         # The same with half as many operations; infinite where the score is 0 or 1 in float32.
+        # Not for exported models, as ONNX Runtime's sigmoid is never below 1e-8.
         scores = cls_logits.float().sigmoid()
         return scores.mul_(features.alignment_logits.float().sigmoid()).sqrt_().logit_()
 
