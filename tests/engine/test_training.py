@@ -214,10 +214,16 @@ def test_only_evaluation_is_optimized(train_net, capsys):
     args = train_net.parse_args(["--eval-only", "--optimize", "bfloat16", "SEED", "1"])
     assert args.optimize == "bfloat16" and args.opts == ["SEED", "1"]
     for wrong, message in [
-        (["--optimize", "bfloat16"], "--optimize, --tta, --ensemble and --slice-size go with"),
-        (["--tta"], "--optimize, --tta, --ensemble and --slice-size go with"),
-        (["--ensemble", "a"], "--optimize, --tta, --ensemble and --slice-size go with"),
-        (["--slice-size", "64"], "--optimize, --tta, --ensemble and --slice-size go with"),
+        (
+            ["--optimize", "bfloat16"],
+            "--optimize, --tta, --ensemble, --exported and --slice-size go with",
+        ),
+        (["--tta"], "--optimize, --tta, --ensemble, --exported and --slice-size go with"),
+        (["--ensemble", "a"], "--optimize, --tta, --ensemble, --exported and --slice-size go with"),
+        (
+            ["--slice-size", "64"],
+            "--optimize, --tta, --ensemble, --exported and --slice-size go with",
+        ),
         (["--eval-only", "--ensemble", "a", "--resume"], "go without --resume"),
         (["--eval-only", "--slice-size", "64", "--resume"], "go without --resume"),
         (["--eval-only", "--slice-size", "31"], "--slice-size 31: should be at least 32"),
