@@ -13,8 +13,9 @@ import cv2
 import numpy as np
 import pytest
 
-from tood_d2.inference import TrainedModel, find_trained_models
-from tood_d2.programs.app import find_runs
+from tood_d2.config import load_run
+from tood_d2.inference import DensePredictor, TrainedModel, load_detector
+from tood_d2.programs.app import find_predictors
 
 ROOT = Path(__file__).resolve().parents[2]
 MODEL = "demo/model_final.pth"
@@ -29,9 +30,9 @@ def page():
 
 @pytest.fixture(scope="module")
 def app(page, detecting_model):
-    models = find_trained_models(detecting_model.parent)
-    runs = {name: model.load_run for name, model in models.items()}
-    return page.App(runs | {"broken": TrainedModel("none.yaml", "").load_run})
+    args = Namespace(models=detecting_model.parent, exported=None, config_file=None, trust=[])
+    broken = TrainedModel("none.yaml", "").load_run
+    return page.App(find_predictors(args) | {"broken": lambda: DensePredictor(broken())})
 
 
 @pytest.fixture
@@ -90,6 +91,13 @@ class TestCommandLine:
     def test_overrides_need_a_config(self, run):
         assert "--opts needs --config-file" in run("--opts", "train.seed=1")
 
+    def test_exported_models_need_no_config(self, run):
+        error = run("--exported", "model.onnx", "--config-file", "a.py")
+        assert "--exported goes without --config-file" in error
+
+    def test_only_exported_models_are_taken_for_such(self, run):
+        assert "model.pth: an exported model is a file .onnx or" in run("--exported", "model.pth")
+
     def test_a_port_that_is_taken_is_named_before_models_are_looked_for(self, run, tmp_path):
         with socket.create_server(("127.0.0.1", 0)) as server:
             port = server.getsockname()[1]
@@ -110,8 +118,8 @@ class TestCommandLine:
             (tmp_path / name).mkdir()
             for file in ("config.yaml", "model_best.pth", "model_final.pth"):
                 (tmp_path / name / file).touch()
-        args = Namespace(models=tmp_path, config_file=None, trust=[])
-        names = list(find_runs(args))
+        args = Namespace(models=tmp_path, exported=None, config_file=None, trust=[])
+        names = list(find_predictors(args))
         assert names[:3] == ["demo/model_final.pth", "a/model_final.pth", "a/model_best.pth"]
         assert len(names) == 6
 
@@ -249,12 +257,59 @@ class TestHead:
 
     def test_nothing_is_computed_while_it_is_not_seen(self, app, open_image, monkeypatch):
         session = open_image(1)
-        monkeypatch.setattr(session.analysis, "look_inside", lambda: pytest.fail("computed"))
+        monkeypatch.setattr(session.analysis.head, "look_inside", lambda: pytest.fail("computed"))
         assert len(app.show_head(session, [], 0, False)) == 4
 
     def test_no_image(self, page, app):
         assert app.mark(None, Click(1, 1)) is None
         assert app.show_head(None, [], None, True) == (None, None, None, page.CLICK_HINT)
+
+
+@pytest.fixture(scope="module")
+def exported(page, detecting_model, tmp_path_factory):
+    """The page with a model of ONNX Runtime, and one of OpenVINO that has NMS in it."""
+    for module in ("onnx", "onnxruntime", "openvino"):
+        pytest.importorskip(module)
+    from tood_d2.export.exporting import read_metadata, write_exported
+    from tood_d2.export.onnx_export import export_candidates
+
+    weights = str(detecting_model / "model_final.pth")
+    run = load_run(str(detecting_model / "config.yaml"), weights=weights)
+    model, folder = load_detector(run), tmp_path_factory.mktemp("exported")
+    candidates, paths = export_candidates(model), []
+    for suffix, has_nms in ((".onnx", False), (".xml", True)):
+        paths.append(str(folder / f"model{suffix}"))
+        write_exported(candidates, read_metadata(run, model, has_nms=has_nms), paths[-1])
+    return page.App(find_predictors(Namespace(exported=paths)))
+
+
+class TestExportedModels:
+    def test_the_same_detections(self, exported, app, open_image, shapes):
+        model, thresholds = exported.names[0], (0.02, 0.5, [1, 3])
+        session, levels, _ = exported.open_image(model, str(shapes / "val" / "000001.png"))
+        assert levels.choices == []
+        picture, rows, *_ = exported.show_detections(session, *thresholds)
+        expected = app.show_detections(open_image(1), *thresholds)[1]
+        assert len(rows) == len(expected) > 5
+        for (*names, x1, y1, x2, y2), row in zip(rows, expected, strict=True):
+            assert [*names] == row[:2] and row[2:] == pytest.approx([x1, y1, x2, y2], abs=1)
+        assert cv2.imread(picture) is not None
+
+    def test_its_own_nms_stays(self, exported, shapes):
+        session, *_ = exported.open_image(exported.names[1], str(shapes / "val" / "000001.png"))
+        few, some, most = (
+            exported.show_detections(session, 0.05, nms_thresh, [])[1]
+            for nms_thresh in (0.1, 0.6, 0.9)
+        )
+        assert 0 < len(few) < len(some) and most == some
+
+    def test_there_is_no_head_to_look_into(self, page, exported, shapes):
+        session, *_ = exported.open_image(exported.names[0], str(shapes / "val" / "000001.png"))
+        exported.mark(session, Click(3, 3))
+        assert exported.show_head(session, [], None, True) == (None, None, None, page.NO_HEAD)
+
+    def test_the_page_can_be_built(self, page, exported):
+        assert page.build_page(exported).title == "tood_d2"
 
 
 def test_users_do_not_mix(app, open_image):

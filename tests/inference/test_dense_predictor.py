@@ -139,33 +139,32 @@ class TestImageAnalysis:
         assert_equal(detections, analysis.detections(0.05))
 
     def test_head(self, analysis, predictor):
-        assert analysis.levels == ["p3", "p4", "p5", "p6", "p7"]
-        maps = analysis.maps(analysis.best_level)
-        assert maps.scores.max() == analysis.predictions.dense.scores.max()
+        head = analysis.head
+        assert head.levels == ["p3", "p4", "p5", "p6", "p7"]
+        maps = head.maps(head.best_level)
+        assert maps.scores.max() == head.predictions.dense.scores.max()
         before = predictor.num_passes
         for _ in range(2):
-            analysis.look_inside()
-        pictures = analysis.head_pictures(0)
-        assert analysis.describe(0) is None
+            head.look_inside()
+        pictures = head.pictures(0)
+        assert head.describe(0) is None
         for picture in pictures:
             assert picture.shape == (480, 640, 3) and picture.dtype == np.uint8
         # The network input is 128 x 96, the pictures five times that: location (1, 2) of stride 8
         # is at (16, 8) there and at (40, 20) in the image.
-        analysis.mark(5 * 16 + 3, 5 * 8 - 3)
-        text = analysis.describe(0)
+        head.mark(5 * 16 + 3, 5 * 8 - 3)
+        text = head.describe(0)
         assert text.startswith("p3, row 1, column 2 at (40, 20): score ")
         assert "alignment" in text and "left (deepskyblue)" in text
-        for picture, marked in zip(pictures, analysis.head_pictures(0), strict=True):
+        for picture, marked in zip(pictures, head.pictures(0), strict=True):
             assert (picture != marked).any()
         assert predictor.num_passes == before + 1
 
     def test_head_without_alignment(self, tiny_overrides, tmp_path, image):
         overrides = "model.head.align_cls=False", "model.head.align_boxes=False"
-        analysis = ImageAnalysis(
-            DensePredictor(build_run(tiny_overrides, tmp_path, *overrides)), image
-        )
-        analysis.look_inside()
-        analysis.mark(100, 100)
-        assert analysis.head_pictures(1)[2] is None
-        assert "alignment" not in analysis.describe(1)
-        assert "left" not in analysis.describe(1)
+        predictor = DensePredictor(build_run(tiny_overrides, tmp_path, *overrides))
+        head = ImageAnalysis(predictor, image).head
+        head.look_inside()
+        head.mark(100, 100)
+        assert head.pictures(1)[2] is None
+        assert "alignment" not in head.describe(1) and "left" not in head.describe(1)

@@ -2,9 +2,10 @@
 
 %(prog)s
 %(prog)s --config-file configs/tood_R_50_FPN_1x.py --opts train.init_checkpoint=model.pth
+%(prog)s --exported model.xml
 
-Without --config-file it offers the models that training left in a folder, the one of `make demo`
-first.
+Without --config-file and --exported it offers the models that training left in a folder, the one
+of `make demo` first.
 """
 
 import argparse
@@ -18,7 +19,7 @@ from functools import partial
 
 from tood_d2.cli.arguments import add_config_arguments
 from tood_d2.cli.messages import short_errors
-from tood_d2.cli.requirements import check_requirements
+from tood_d2.cli.requirements import check_requirements, check_runtime
 
 FIRST_MODEL = os.path.join("demo", "model_final.pth")
 
@@ -31,8 +32,13 @@ def parse_args() -> argparse.Namespace:
     add("--models", default="output", help="folder to look for models in (default: output)")
     add("--host", default="127.0.0.1", help="address to serve; 0.0.0.0 lets other machines in")
     add("--port", type=int, default=7860, help="port to serve (default: 7860)")
+    add(
+        "--exported", nargs="+", metavar="FILE", help="models of tools/export_model.py, .onnx, .xml"
+    )
     add_config_arguments(parser, help="config of the only model, .py or .yaml")
     args = parser.parse_args()
+    if args.exported and args.config_file is not None:
+        parser.error("--exported goes without --config-file")
     if args.opts and args.config_file is None:
         parser.error("--opts needs --config-file")
     if importlib.util.find_spec("gradio") is None:
@@ -46,13 +52,20 @@ def parse_args() -> argparse.Namespace:
     return args
 
 
-def find_runs(args: argparse.Namespace) -> dict[str, Callable]:
-    """Functions that give a model's run, by names of the models; the one of `make demo` first."""
+def find_predictors(args: argparse.Namespace) -> dict[str, Callable]:
+    """Functions that give a model's predictor, by names; the model of `make demo` first."""
     from tood_d2.config import load_run
-    from tood_d2.inference import find_trained_models
+    from tood_d2.inference import DensePredictor, find_trained_models
 
+    if args.exported:
+        for path in args.exported:
+            check_runtime(path)
+        from tood_d2.inference.runtimes import ExportedPredictor
+
+        return {path: partial(ExportedPredictor, path) for path in args.exported}
     if args.config_file is not None:
-        return {args.config_file: lambda: load_run(args.config_file, args.opts, args.trust)}
+        run = load_run(args.config_file, args.opts, args.trust)
+        return {args.config_file: lambda: DensePredictor(run)}
     models = find_trained_models(args.models)
     if not models:
         raise FileNotFoundError(
@@ -61,7 +74,10 @@ def find_runs(args: argparse.Namespace) -> dict[str, Callable]:
             "--config-file and --opts"
         )
     names = sorted(models, key=lambda name: name != FIRST_MODEL)
-    return {name: partial(models[name].load_run, args.trust) for name in names}
+    return {
+        name: lambda model=models[name]: DensePredictor(model.load_run(args.trust))
+        for name in names
+    }
 
 
 def main() -> None:
@@ -74,7 +90,7 @@ def main() -> None:
 
         from .page import App, build_page
 
-        page = build_page(App(find_runs(args)))
+        page = build_page(App(find_predictors(args)))
         page.queue(api_open=False).launch(
             server_name=args.host,
             server_port=args.port,

@@ -14,7 +14,6 @@ import gradio as gr
 from tood_d2.cli.messages import describe
 from tood_d2.cli.outputs import short_name
 from tood_d2.data.images import read_upload
-from tood_d2.inference import DensePredictor
 from tood_d2.inspection import ImageAnalysis
 from tood_d2.text import printable
 
@@ -32,6 +31,7 @@ HEAD_PICTURES = {
 }
 UPLOAD_HINT = "Upload an image."
 CLICK_HINT = "Click into a picture to see what is predicted there."
+NO_HEAD = "An exported model gives detections alone. Choose a trained one to see its head."
 
 logger = logging.getLogger("tood_d2.page")
 
@@ -60,10 +60,10 @@ class App:
     Texts go to text boxes, which show names of files and classes as they are, HTML included.
     """
 
-    def __init__(self, runs: dict[str, Callable]):
-        """Takes functions that give a model's run, by the names of the models."""
-        self.names = list(runs)
-        self.predictor = lru_cache(MAX_MODELS)(lambda name: DensePredictor(runs[name]()))
+    def __init__(self, models: dict[str, Callable]):
+        """Takes functions that give the predictor of an :class:`ImageAnalysis`, by names."""
+        self.names = list(models)
+        self.predictor = lru_cache(MAX_MODELS)(lambda name: models[name]())
 
     def class_choices(self, model: str) -> list[tuple[str, int]]:
         return [(name, i) for i, name in enumerate(self.predictor(model).class_names)]
@@ -97,8 +97,10 @@ class App:
         except Exception as error:  # a model may fail in many ways, on a large image at least
             logger.exception(f"{model} fails on {name}")
             return *nothing, f"{model} fails on {name}: {describe(error)}"
-        choices = [(name, level) for level, name in enumerate(analysis.levels)]
-        levels = gr.Radio(choices=choices, value=analysis.best_level)
+        head, levels = analysis.head, gr.Radio(choices=[], value=None)
+        if head is not None:
+            choices = [(name, level) for level, name in enumerate(head.levels)]
+            levels = gr.Radio(choices=choices, value=head.best_level)
         return Session(analysis, path), levels, gr.skip()
 
     def show_detections(
@@ -129,8 +131,8 @@ class App:
 
     def mark(self, session: Session | None, event: gr.SelectData):
         """Remembers where a picture of the head was clicked."""
-        if session is not None:
-            session.analysis.mark(*event.index)
+        if session is not None and session.analysis.head is not None:
+            session.analysis.head.mark(*event.index)
         return session
 
     def show_head(
@@ -141,9 +143,11 @@ class App:
             return None, None, None, CLICK_HINT
         if not visible:
             return [gr.skip()] * 4
-        session.analysis.look_inside()
-        pictures = session.analysis.head_pictures(level, classes)
-        return *pictures, session.analysis.describe(level, classes) or CLICK_HINT
+        head = session.analysis.head
+        if head is None:
+            return None, None, None, NO_HEAD
+        head.look_inside()
+        return *head.pictures(level, classes), head.describe(level, classes) or CLICK_HINT
 
 
 def text_box(value: str, elem_id: str) -> gr.Textbox:

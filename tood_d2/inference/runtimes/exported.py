@@ -89,16 +89,38 @@ class ExportedDetector(ABC):
     def _results(self, samples: list[dict], batch: ImageList, outputs: list[Tensor]) -> list[dict]:
         results = []
         for size, sample, *found in zip(batch.image_sizes, samples, *outputs[:3], strict=True):
-            instances = self._select(size, *found)
+            instances = self.select(size, *found)
             height, width = sample.get("height", size[0]), sample.get("width", size[1])
             results.append({"instances": detector_postprocess(instances, height, width)})
         return results
 
-    def _select(self, size: tuple[int, int], boxes, scores, classes) -> Instances:
-        kept = torch.nonzero(scores > self.metadata.score_thresh)[:, 0]
-        if not self.metadata.has_nms:
-            best = batched_nms(boxes[kept], scores[kept], classes[kept], self.metadata.nms_thresh)
-            kept = kept[best[: self.metadata.max_detections]]
-        return Instances(
-            size, pred_boxes=Boxes(boxes[kept]), scores=scores[kept], pred_classes=classes[kept]
-        )
+    def predict(self, sample: dict) -> list[Tensor]:
+        """Boxes, scores and classes of a sample, see :meth:`__call__`, for :meth:`select`."""
+        (outputs,) = self.run_all([self._collate([sample])])
+        return [x[0] for x in outputs[:3]]
+
+    def select(
+        self,
+        size: tuple[int, int],
+        boxes: Tensor,
+        scores: Tensor,
+        classes: Tensor,
+        score_thresh: float | None = None,
+        nms_thresh: float | None = None,
+    ) -> Instances:
+        """Selects detections from outputs of the model.
+
+        Args:
+            size: (height, width) of the input.
+            boxes, scores, classes: (C, 4), (C,) and (C,).
+            score_thresh, nms_thresh: those of the metadata by default. What the model itself has
+                left out stays out.
+        """
+        metadata = self.metadata
+        kept = scores > (metadata.score_thresh if score_thresh is None else score_thresh)
+        boxes, scores, classes = boxes[kept], scores[kept], classes[kept]
+        if nms_thresh is not None or not metadata.has_nms:
+            nms_thresh = metadata.nms_thresh if nms_thresh is None else nms_thresh
+            best = batched_nms(boxes, scores, classes, nms_thresh)[: metadata.max_detections]
+            boxes, scores, classes = boxes[best], scores[best], classes[best]
+        return Instances(size, pred_boxes=Boxes(boxes), scores=scores, pred_classes=classes)

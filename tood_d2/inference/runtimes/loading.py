@@ -1,12 +1,15 @@
 """Which runtime runs which file."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from detectron2.data.transforms import ResizeShortestEdge
+from detectron2.modeling.postprocessing import detector_postprocess
 from detectron2.structures import Instances
 
 from ..optimization import find_dtype
@@ -44,6 +47,15 @@ def load_exported(
     return ONNXDetector(path)
 
 
+class ExportedPredictions(NamedTuple):
+    """What an exported model gives for an image."""
+
+    batched_input: dict
+    """What it was given, see :meth:`.ImagePredictor.batched_input`."""
+    outputs: list[Tensor]
+    """See :meth:`.ExportedDetector.predict`."""
+
+
 class ExportedPredictor(ImagePredictor):
     """Detects in images by an exported model."""
 
@@ -63,3 +75,29 @@ class ExportedPredictor(ImagePredictor):
         else:
             for found in self.model.stream(map(self.batched_input, images)):
                 yield found["instances"]
+
+    def predict(self, image: np.ndarray) -> ExportedPredictions:
+        """Runs the model on an image, (H, W, 3) uint8 RGB."""
+        batched_input = self.batched_input(image)
+        return ExportedPredictions(batched_input, self.model.predict(batched_input))
+
+    def select(
+        self,
+        predictions: ExportedPredictions,
+        score_thresh: float | None = None,
+        nms_thresh: float | None = None,
+        classes: Sequence[int] | None = None,
+    ) -> Instances:
+        """Selects detections without running the model.
+
+        Args:
+            predictions: of the image.
+            score_thresh, nms_thresh: see :meth:`.ExportedDetector.select`.
+            classes: indices of the classes wanted, all by default.
+        """
+        sample, (boxes, scores, labels) = predictions
+        if classes:
+            scores = scores.where(torch.isin(labels, torch.tensor(classes)), 0)
+        size = sample["image"].shape[1:]
+        found = self.model.select(size, boxes, scores, labels, score_thresh, nms_thresh)
+        return detector_postprocess(found, sample["height"], sample["width"])
