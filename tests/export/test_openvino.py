@@ -17,6 +17,7 @@ from tood_d2.inference.runtimes import ExportedPredictor, load_exported
 
 pytest.importorskip("openvino")
 from tood_d2.export.openvino_export import save_openvino
+from tood_d2.inference.runtimes.openvino_runtime import CACHE
 
 ROOT = Path(__file__).resolve().parents[2]
 SIZES, BATCHES = ((32, 32), (96, 160), (128, 96)), (1, 3)
@@ -133,6 +134,21 @@ def test_a_predictor_detects_in_several_images_at_once(exported, samples):
         [{"instances": x} for x in one.detect_all(iter(images), 4)],
         [{"instances": x} for x in pairs],
     )
+
+
+def test_compiled_models_are_kept_where_the_environment_says(
+    exported, detector, samples, tmp_path, monkeypatch
+):
+    monkeypatch.setenv(CACHE, str(tmp_path / "compiled"))
+    times = set()
+    for _ in range(2):
+        check_equal(load_exported(exported[False])(samples), detector(samples))
+        (kept,) = (tmp_path / "compiled").iterdir()
+        times.add(kept.stat().st_mtime_ns)
+    assert len(times) == 1
+    kept.chmod(0o600)
+    kept.write_bytes(b"damaged")
+    check_equal(load_exported(exported[False])(samples), detector(samples))
 
 
 def test_files_that_are_no_such_model_are_refused(tmp_path):

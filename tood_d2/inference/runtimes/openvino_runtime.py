@@ -1,5 +1,6 @@
 """OpenVINO's files, by OpenVINO (``pip install tood_d2[openvino]``)."""
 
+import os
 from collections import deque
 from collections.abc import Iterable, Iterator
 
@@ -17,6 +18,10 @@ SECTION = "tood_d2"  # of the model's runtime information, which has the metadat
 
 PRECISIONS = {torch.float32: "f32", torch.bfloat16: "bf16", torch.float16: "f16"}
 """OpenVINO's names of types. By itself it would choose bfloat16 where the CPU has it."""
+
+CACHE = "TOOD_D2_OPENVINO_CACHE"
+"""Variable of the environment that names a folder for compiled models. They are as large as their
+files, and OpenVINO never deletes one, so there is none by default."""
 
 
 class OpenVINODetector(ExportedDetector):
@@ -37,7 +42,7 @@ class OpenVINODetector(ExportedDetector):
     def load(
         cls, path: str, num_requests: int = 1, dtype: torch.dtype = torch.float32
     ) -> "OpenVINODetector":
-        """Compiles a file of :func:`.save_openvino`.
+        """Compiles a file of :func:`.save_openvino`, or takes it compiled from :data:`CACHE`.
 
         Args:
             path: of the ``.xml`` file.
@@ -53,6 +58,8 @@ class OpenVINODetector(ExportedDetector):
             "PERFORMANCE_HINT": "LATENCY" if num_requests == 1 else "THROUGHPUT",
             "PERFORMANCE_HINT_NUM_REQUESTS": str(num_requests),
         }
+        if cache := os.environ.get(CACHE):
+            how["CACHE_DIR"] = cache
         core = openvino.Core()
         try:
             model = core.read_model(path)
