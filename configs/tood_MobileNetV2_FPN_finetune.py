@@ -35,7 +35,6 @@ optimizer.params.lr_factor_func = L(BackboneFactor)(factor=0.2)
 optimizer.lr = 4e-3
 
 train.init_checkpoint = "torchvision://mobilenet_v2"
-train.channels_last = True
 # All lengths follow from that in epochs. Two thirds are the initial phase, a third in the paper.
 train.epochs = 12.0
 train.min_iter = 600

@@ -28,6 +28,7 @@ dataloader.tta.scales = [11 / 12, 1.0, 13 / 12]
 optimizer._target_ = torch.optim.AdamW
 optimizer.lr = 1e-3
 optimizer.weight_decay = 0.01
+optimizer.fused = True
 del optimizer.momentum
 
 # One cycle: up from 1/25 in the first 30%, down to almost zero.
@@ -41,6 +42,7 @@ lr_multiplier = L(CompositeParamScheduler)(
 )
 
 train.init_checkpoint = ""
+train.channels_last = True
 train.max_iter = 450
 train.reference_batch_size = 4
 train.checkpointer.period = 450

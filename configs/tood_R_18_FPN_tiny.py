@@ -15,8 +15,5 @@ dataloader.train.num_workers = 0  # batches are ready sooner than another proces
 dataloader.train.mapper.augmentations[0].short_edge_length = [160]
 dataloader.test.mapper.augmentations[0].short_edge_length = 160
 
-optimizer.fused = True
-
-train.channels_last = True
 train.max_iter = train.checkpointer.period = train.eval_period = 750
 train.output_dir = "./output/tiny"

@@ -415,7 +415,7 @@ def test_channels_last(run, trained, tiny_overrides, tmp_path, monkeypatch):
     run(
         "tood_R_18_FPN_small.py",
         *tiny_overrides,
-        "train.channels_last=True",
+        "train.channels_last=False",
         "model.initial_phase_iters=2",
         "train.max_iter=1",
         f"train.output_dir={tmp_path}",
@@ -423,7 +423,7 @@ def test_channels_last(run, trained, tiny_overrides, tmp_path, monkeypatch):
     actual, expected = metrics(tmp_path)[0], metrics(trained)[0]
     for name in ("loss_cls", "loss_box_reg"):
         assert actual[name] == pytest.approx(expected[name], rel=1e-4)
-    for folder, channels_last in ((trained, False), (tmp_path, True)):
+    for folder, channels_last in ((trained, True), (tmp_path, False)):
         weights = torch.load(folder / "model_final.pth", weights_only=True)["model"]
         formats = [x.is_contiguous(memory_format=CHANNELS_LAST) for x in kernels(weights)]
         assert all(formats) == channels_last
