@@ -11,6 +11,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 from torch import nn
+from torch._dynamo.utils import counters
 
 from detectron2.data import MetadataCatalog
 from detectron2.structures import Boxes, Instances
@@ -455,21 +456,27 @@ def test_models_whose_head_cannot_be_compiled(tiny_tood):
 
 @pytest.mark.slow
 def test_a_compiled_head_trains_alike(tiny_tood):
-    """Both phases, images of different sizes."""
+    """Both phases; compiled once for images of one size, and for another size once again."""
     batches = []
-    for height, width in ((64, 96), (96, 128)):
+    for height, width in ((64, 96), (64, 96), (96, 128), (64, 96)):
         instances = Instances((height, width))
         instances.gt_boxes = Boxes(torch.tensor([[4.0, 5.0, 50.0, 60.0]]))
         instances.gt_classes = torch.tensor([1])
         image = torch.randint(256, (3, height, width), dtype=torch.uint8)
         batches.append([{"image": image, "instances": instances}])
 
+    num_graphs = []
+
     def train(model, **options):
+        torch._dynamo.reset()
+        counters.clear()
         names = list(model.state_dict())
         prepare_model(model, Options(**options))
         optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
         trainer = AccumulatingTrainer(model, batches, optimizer)
-        trainer.train(0, len(batches))
+        for iteration in range(len(batches)):
+            trainer.train(iteration, iteration + 1)
+            num_graphs.append(counters["stats"]["unique_graphs"])
         assert list(model.state_dict()) == names
         history = {x: trainer.storage.history(x).values() for x in ("loss_cls", "loss_box_reg")}
         return {name: [value for value, _ in values] for name, values in history.items()}
@@ -477,6 +484,7 @@ def test_a_compiled_head_trains_alike(tiny_tood):
     model = tiny_tood(strides=(8, 16))
     losses = train(copy.deepcopy(model), compile_head=True)
     expected = train(model)
+    assert num_graphs == [1, 1, 2, 2] + [0] * 4
     for name, values in expected.items():
         assert losses[name] == pytest.approx(values, rel=1e-4)
 

@@ -170,7 +170,7 @@ class Options:
     channels_last: bool = _option(False, "train.channels_last SOLVER.CHANNELS_LAST")
     """Channels-last memory format."""
     compile_head: bool = _option(False, "train.compile_head SOLVER.COMPILE_HEAD")
-    """Compile the head by torch.compile."""
+    """Compile the head by torch.compile, anew for each size of batches."""
     broadcast_buffers: bool = _option(
         False, "train.ddp.broadcast_buffers SOLVER.DDP.BROADCAST_BUFFERS"
     )

@@ -305,6 +305,7 @@ def prepare_model(model: nn.Module, options: Options) -> None:
             )
         # In place, which leaves the names of the weights; copies are not compiled. Maps of any size
         # together with PyTorch's optimisation of the layout fail on CPUs (pytorch/pytorch#172204).
+        # Without it, PyTorch 2.14 compiles the convolutions' backward pass for one size.
         model.head.compile(dynamic=True, options={"layout_optimization": False})
 
 
