@@ -12,6 +12,7 @@ training        one step: forward pass, losses, backward pass, update
 assignment      ground truth of one image to anchors, by the model's assigner
 postprocessing  from the dense predictions of one image to detections
 preparation     from a JPEG file to the network's input
+files           from JPEG files, one after the other, to detections, by exported models
 
 A CONTENDER is a .py or .yaml file, a name of tood_d2.model_zoo or detectron2.model_zoo or, in
 inference, a file of tools/export_model.py. In quotes, overrides key=value (of YAML configs, too)
@@ -56,6 +57,7 @@ SWEPT = {
     "assignment": {"size": [(800, 1344)], "objects": [10, 100, 1000]},
     "postprocessing": {"size": [(800, 1344)]},
     "preparation": {"size": [(960, 1280)]},
+    "files": {"size": [(480, 640)], "batch": [64]},
 }
 """What can be swept of each benchmark, with the values by default."""
 MIN_SIZE = 16  # pixels

@@ -21,7 +21,7 @@ from detectron2.utils.events import EventStorage
 from tood_d2 import optimize_for_inference
 from tood_d2.data.images import read_image
 from tood_d2.inference.predictor import ImagePredictor
-from tood_d2.inference.runtimes import load_exported
+from tood_d2.inference.runtimes import ExportedPredictor, load_exported
 
 from .contenders import Contender
 from .measuring import Call
@@ -172,16 +172,45 @@ def preparation(contender: Contender) -> Workload:
 
     def make(point: Point) -> Call:
         folder = TemporaryDirectory()  # exists as long as the call
-        # As smooth as photographs, whose files have about two bits a pixel.
-        small = np.random.default_rng(0).integers(256, size=(*(x // 4 for x in point.size), 3))
-        image = Image.fromarray(small.astype(np.uint8)).resize(point.size[::-1])
-        image.save(f"{folder.name}/image.jpg", quality=90)
-        return Call(lambda: predictor.batched_input(read_image(f"{folder.name}/image.jpg", "RGB")))
+        path = _write_jpeg(folder.name, point.size)
+        return Call(lambda: folder and predictor.batched_input(read_image(path, "RGB")))
 
     return make
 
 
-WORKLOADS = {f.__name__: f for f in (inference, training, assignment, postprocessing, preparation)}
+def files(contender: Contender) -> Workload:
+    """From JPEG files, one after the other, to detections.
+
+    Raises:
+        ValueError: if the model is not an exported one.
+    """
+    if not contender.is_exported:
+        raise ValueError("files are for exported models")
+    predictor = ExportedPredictor(contender.path, contender.requests)
+
+    def make(point: Point) -> Call:
+        folder = TemporaryDirectory()
+        path = _write_jpeg(folder.name, point.size)
+
+        def run() -> list[Instances]:
+            images = (read_image(path, "RGB") for _ in range(point.batch))
+            return folder and [*predictor.detect_all(images)]
+
+        return Call(run)
+
+    return make
+
+
+def _write_jpeg(folder: str, size: tuple[int, int]) -> str:
+    """An image as smooth as photographs, whose files have about two bits a pixel."""
+    small = np.random.default_rng(0).integers(256, size=(*(x // 4 for x in size), 3))
+    path = f"{folder}/image.jpg"
+    Image.fromarray(small.astype(np.uint8)).resize(size[::-1]).save(path, quality=90)
+    return path
+
+
+_ALL = inference, training, assignment, postprocessing, preparation, files
+WORKLOADS = {f.__name__: f for f in _ALL}
 
 
 def random_instances(

@@ -137,8 +137,10 @@ def _scores(model: DenseDetector, logits: list[Tensor], *centerness: list[Tensor
 def _apply_deltas(
     model: FCOS | RetinaNet, features: list[Tensor], deltas: list[Tensor]
 ) -> list[Tensor]:
-    decode = model.box2box_transform.apply_deltas
-    return [
-        torch.stack([decode(x, anchors.tensor) for x in permute_to_N_HWA_K(level_deltas, 4)])
-        for level_deltas, anchors in zip(deltas, model.anchor_generator(features), strict=True)
-    ]
+    all_boxes = []
+    for level_deltas, anchors in zip(deltas, model.anchor_generator(features), strict=True):
+        level_deltas = permute_to_N_HWA_K(level_deltas, 4)
+        pairs = level_deltas, anchors.tensor.expand_as(level_deltas)
+        boxes = model.box2box_transform.apply_deltas(*(x.flatten(0, 1) for x in pairs))
+        all_boxes.append(boxes.unflatten(0, level_deltas.shape[:2]))
+    return all_boxes

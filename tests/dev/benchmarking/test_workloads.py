@@ -51,6 +51,23 @@ def test_preparation_gives_the_input_of_the_network(make):
     assert (found["height"], found["width"]) == (96, 128)
 
 
+def test_files_are_detected_in_one_after_the_other(make, monkeypatch):
+    read = []
+
+    class Predictor:
+        def __init__(self, *args):
+            read.append(args)
+
+        def detect_all(self, images):
+            return map(read.append, (x.shape for x in images))
+
+    monkeypatch.setattr("benchmarking.workloads.ExportedPredictor", Predictor)
+    assert len(make("files", "a.xml --requests 2", Point((64, 96), batch=3)).run()) == 3
+    assert read == [("a.xml", 2), *[(64, 96, 3)] * 3]
+    with pytest.raises(ValueError, match="files are for exported models"):
+        make("files", TOOD_CONFIG, Point((64, 96)))
+
+
 @pytest.mark.parametrize("size", [(800, 1344), (64, 200), (16, 16)])
 def test_objects_are_anywhere_and_of_any_size(size):
     gt = random_instances(2000, size, 7, torch.Generator().manual_seed(0))

@@ -7,7 +7,6 @@ N images, L levels of Hi x Wi locations with one anchor each, K classes, C chann
 from typing import NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint as checkpointed
 
@@ -20,7 +19,7 @@ from ..box_alignment import align_boxes
 from ..deform_conv import ModulatedDeformConv2d
 from ..losses import aligned_logits
 from .dense_head import HEADS, DenseHead, init_conv, prior_logit
-from .task_decomposition import TaskDecomposition, mix_layers, pool_layers
+from .task_decomposition import TaskDecomposition, mix_layers, pool_layers, relu
 
 
 class TaskFeatures(NamedTuple):
@@ -87,7 +86,7 @@ class TaskAlignedHead(DenseHead):
                     padding=1,
                     bias=False,
                     norm=get_norm(norm, conv_dim),
-                    activation=F.relu,
+                    activation=relu,
                     **({"deform_groups": 4} if deform else {}),
                 )
             )
@@ -187,8 +186,9 @@ class TaskAlignedHead(DenseHead):
         for conv, *_ in alignments.values():
             kernels.append(conv.weight.flatten(1).expand(pooled.shape[0], -1, -1))
             biases.append(conv.bias)
-        mixed = mix_layers(layers, torch.cat(kernels, dim=1), torch.cat(biases))
-        cls_feature, box_feature, *reduced = mixed.split([len(x) for x in biases], dim=1)
+        cls_feature, box_feature, *reduced = mix_layers(
+            layers, torch.cat(kernels, dim=1), torch.cat(biases), [len(x) for x in biases]
+        )
         maps = dict.fromkeys(("alignment_logits", "offsets"))
         for (name, (_, *rest)), feature in zip(alignments.items(), reduced, strict=True):
             for module in rest:

@@ -57,7 +57,12 @@ class TaskDecomposition(nn.Module):
         """Norm and ReLU of the reduction's output (N, C, H, W)."""
         if self.reduction.norm is not None:
             reduced = self.reduction.norm(reduced)
-        return F.relu(reduced, inplace=not torch.is_grad_enabled())
+        return relu(reduced)
+
+
+def relu(x: Tensor) -> Tensor:
+    """ReLU, in place if there are no gradients."""
+    return F.relu(x, inplace=not torch.is_grad_enabled())
 
 
 def pool_layers(layers: list[Tensor]) -> Tensor:
@@ -65,21 +70,24 @@ def pool_layers(layers: list[Tensor]) -> Tensor:
     return torch.cat([layer.mean(dim=(2, 3), keepdim=True) for layer in layers], dim=1)
 
 
-def mix_layers(layers: list[Tensor], kernel: Tensor, bias: Tensor) -> Tensor:
+def mix_layers(
+    layers: list[Tensor], kernel: Tensor, bias: Tensor, sizes: list[int]
+) -> tuple[Tensor, ...]:
     """A 1x1 convolution of the concatenated layers with a kernel for each image.
 
     In training the layers are not concatenated, as the copy would be kept for the backward pass.
-    Without gradients on a CPU, convolutions of one image after the other take half as long as
-    products of matrices, on processors that PyTorch's library for those is not made for.
 
     Args:
         layers: L maps (N, C, H, W).
         kernel: (N, O, L * C).
         bias: (O,).
+        sizes: of the parts of the output, in channels; their sum is O.
 
     Returns:
-        (N, O, H, W), in memory as the layers are.
+        The parts (N, size, H, W), in memory as the layers are.
     """
+    if layers[0].is_cpu and not torch.is_grad_enabled() and not torch.compiler.is_compiling():
+        return _mix_in_bands(layers, kernel[..., None, None], bias, sizes)
     channels_last = not layers[0].is_contiguous()
 
     def add_product(mixed: Tensor, layers: Tensor, kernel: Tensor) -> Tensor:
@@ -93,12 +101,31 @@ def mix_layers(layers: list[Tensor], kernel: Tensor, bias: Tensor) -> Tensor:
         for layer, layer_kernel in zip(layers, kernel.chunk(len(layers), dim=2), strict=True):
             mixed = add_product(mixed, layer, layer_kernel)
     else:
-        stacked = torch.cat(layers, dim=1)
-        if stacked.is_cpu and not torch.compiler.is_compiling():
-            pairs = zip(stacked.split(1), kernel[..., None, None], strict=True)
-            maps = [F.conv2d(image, weight, bias) for image, weight in pairs]
-            return maps[0] if len(maps) == 1 else torch.cat(maps)
-        mixed = add_product(mixed, stacked, kernel)
+        mixed = add_product(mixed, torch.cat(layers, dim=1), kernel)
     if channels_last:
         mixed = mixed.transpose(1, 2)
-    return mixed.unflatten(2, layers[0].shape[2:])
+    return mixed.unflatten(2, layers[0].shape[2:]).split(sizes, dim=1)
+
+
+BAND = 2**21
+"""Numbers of concatenated layers that a processor's cache holds."""
+
+
+def _mix_in_bands(
+    layers: list[Tensor], kernel: Tensor, bias: Tensor, sizes: list[int]
+) -> tuple[Tensor, ...]:
+    """:func:`mix_layers` by convolutions of some rows of one image after the other.
+
+    Convolutions take half as long as products of matrices, on processors that PyTorch's library for
+    those is not made for, and what is concatenated for one of them stays in the cache.
+    """
+    num_rows = max(1, BAND // (kernel.shape[2] * layers[0].shape[3]))
+    images = []
+    for image, weight in zip(zip(*(x.split(1) for x in layers), strict=True), kernel, strict=True):
+        bands = zip(*(x.split(num_rows, dim=2) for x in image), strict=True)
+        mixed = [F.conv2d(torch.cat(band, dim=1), weight, bias) for band in bands]
+        parts = zip(*(x.split(sizes, dim=1) for x in mixed), strict=True)
+        images.append([torch.cat(part, dim=2) for part in parts])
+    if len(images) == 1:
+        return tuple(images[0])
+    return tuple(torch.cat(part) for part in zip(*images, strict=True))
