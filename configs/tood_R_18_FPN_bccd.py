@@ -1,4 +1,4 @@
-"""The small model with settings tuned on BCCD, see docs/results.md.
+"""The small model from random weights, with settings tuned on BCCD.
 
 Other data may need others: on the images of make_shapes.py this learning rate is too high to learn
 the classes. Try tood_R_18_FPN_small first.
