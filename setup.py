@@ -13,6 +13,8 @@ DATA = ["ImageHash>=4.3"]  # check compares pictures by it
 EXPORT = ["onnx>=1.17", "onnxruntime>=1.20", "onnxscript>=0.5"]
 # OpenVINO reads ONNX; NNCF makes int8 models.
 OPENVINO = [*EXPORT, "nncf>=2.16", "openvino>=2025.0"]
+PARQUET = ["fsspec", "pyarrow>=15"]
+RAY = [*PARQUET, "ray[data]>=2.40"]
 SAHI = ["sahi>=0.11.20"]
 TIMM = ["huggingface_hub", "timm>=1.0"]
 
@@ -61,12 +63,15 @@ setup(
             *APP,
             *DATA,
             *OPENVINO,
+            *RAY,
             *SAHI,
             *TIMM,
         ],
         "data": DATA,
         "export": EXPORT,
         "openvino": OPENVINO,
+        "parquet": PARQUET,
+        "ray": RAY,
         "sahi": SAHI,
         "safetensors": ["safetensors"],
         "timm": TIMM,

@@ -70,6 +70,16 @@ def check_runtime(path: str) -> None:
         _check_optional("onnxruntime", ".onnx files are run by ONNX Runtime", "onnxruntime")
 
 
+def check_parquet() -> None:
+    """Raises MissingRequirement if pyarrow, which writes Parquet files, is not installed."""
+    _check_optional("pyarrow.parquet", "Parquet files are written by pyarrow", "pyarrow")
+
+
+def check_ray() -> None:
+    """Raises MissingRequirement if Ray Data is not installed."""
+    _check_optional("ray.data", "clusters are run by Ray", "'ray[data]'")
+
+
 def check_nncf() -> None:
     """Raises MissingRequirement if NNCF, which makes int8 models for OpenVINO, is not installed."""
     _check_optional("nncf", "int8 models are made by NNCF", "nncf")

@@ -4,9 +4,11 @@ Every program reads images by these functions, so that training, evaluation and 
 """
 
 import contextlib
+import io
 import os
 import warnings
 from collections.abc import Iterator, Sequence
+from typing import BinaryIO
 
 import numpy as np
 from PIL import ExifTags, Image
@@ -44,12 +46,20 @@ def open_image(
     name, path = os.fspath(path), _local_path(os.fspath(path))
     if not os.path.isfile(path):
         raise FileNotFoundError(f"{name}: no such image file")
+    with _opened(path, name, formats) as image:
+        yield image
+
+
+@contextlib.contextmanager
+def _opened(
+    file: str | BinaryIO, name: str, formats: Sequence[str] | None
+) -> Iterator[Image.Image]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of large images and odd metadata
             known = image_formats()
             formats = [x for x in formats or known if x in known]
-            with Image.open(path, formats=formats) as image:
+            with Image.open(file, formats=formats) as image:
                 yield image
     except Image.DecompressionBombError as error:
         limit = f"{2 * Image.MAX_IMAGE_PIXELS / 1e6:.0f} megapixels"
@@ -110,6 +120,21 @@ def read_image(path: str | os.PathLike, format: str = "BGR") -> np.ndarray:
         FileNotFoundError, ValueError: see :func:`open_image`.
     """
     with open_image(path) as image:
+        return _pixels(image, format)
+
+
+def decode_image(content: bytes, name: str, format: str = "BGR") -> np.ndarray:
+    """The image in a file's bytes, as :func:`read_image` reads it.
+
+    Args:
+        content: of the file.
+        name: for messages.
+        format: see :func:`read_image`.
+
+    Raises:
+        ValueError: see :func:`open_image`.
+    """
+    with _opened(io.BytesIO(content), name, None) as image:
         return _pixels(image, format)
 
 

@@ -27,12 +27,6 @@ def parse_args() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add = parser.add_argument
-    add(
-        "--exported",
-        "--onnx",
-        metavar="FILE",
-        help="model of tools/export_model.py, .onnx or .xml (OpenVINO), instead of a config",
-    )
     inputs = parser.add_mutually_exclusive_group(required=True)
     inputs.add_argument("--input", nargs="+", help="images, folders or globs")
     inputs.add_argument("--video-input", metavar="FILE", help="a video")
@@ -43,6 +37,23 @@ def parse_args() -> argparse.Namespace:
     add("--save-json", metavar="FILE", help="for the detections, in the form of COCO's results")
     add("--confidence-threshold", type=float, default=0.3, help="least score (0.3)")
     add("--classes", nargs="+", default=[], metavar="NAME", help="of detections to keep (all)")
+    add_model_arguments(parser)
+    args = parser.parse_args()
+    if not 0 <= args.confidence_threshold <= 1:
+        parser.error(f"--confidence-threshold {args.confidence_threshold}: scores are from 0 to 1")
+    check_model_arguments(parser, args)
+    return args
+
+
+def add_model_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds what :func:`build_predictor` takes."""
+    add = parser.add_argument
+    add(
+        "--exported",
+        "--onnx",
+        metavar="FILE",
+        help="model of tools/export_model.py, .onnx or .xml (OpenVINO), instead of a config",
+    )
     add("--batch-size", type=int, default=1, help="images in work at once (1)")
     add(
         "--optimize",
@@ -61,9 +72,10 @@ def parse_args() -> argparse.Namespace:
     )
     help = f"config, .py or .yaml; by default {DEFAULT_MODEL}'s, for COCO"
     add_config_arguments(parser, help=help)
-    args = parser.parse_args()
-    if not 0 <= args.confidence_threshold <= 1:
-        parser.error(f"--confidence-threshold {args.confidence_threshold}: scores are from 0 to 1")
+
+
+def check_model_arguments(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
+    """Ends the program if the arguments of :func:`add_model_arguments` are wrong."""
     for name, least in (("batch_size", 1), ("slice_size", 32), ("max_megapixels", 1)):
         if (value := getattr(args, name)) is not None and not least <= value < 1e9:
             parser.error(f"--{name.replace('_', '-')} {value}: should be at least {least}")
@@ -71,7 +83,6 @@ def parse_args() -> argparse.Namespace:
     if args.exported and any(getattr(args, name) for name in others):
         names = ", ".join(f"--{name.replace('_', '-')}" for name in others)
         parser.error(f"--exported or --onnx goes with none of {names}")
-    return args
 
 
 def build_predictor(args: argparse.Namespace):

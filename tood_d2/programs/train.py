@@ -34,6 +34,11 @@ def parse_args(argv: list[str] | None = None) -> Namespace:
         help="with --eval-only: model of tools/export_model.py, .onnx or .xml, instead of weights",
     )
     parser.add_argument(
+        "--predictions",
+        metavar="FOLDER",
+        help="with --eval-only: results of tools/predict.py in the test images, instead of weights",
+    )
+    parser.add_argument(
         "--slice-size",
         type=int,
         metavar="PIXELS",
@@ -41,6 +46,8 @@ def parse_args(argv: list[str] | None = None) -> Namespace:
     )
     args = parser.parse_args(argv)
     of_evaluation = args.optimize, args.tta, args.ensemble, args.exported, args.slice_size
+    if args.predictions and (any(of_evaluation) or args.resume or not args.eval_only):
+        parser.error("--predictions goes with --eval-only alone")
     if any(of_evaluation) and not args.eval_only:
         names = "--optimize, --tta, --ensemble, --exported and --slice-size"
         parser.error(f"{names} go with --eval-only")
@@ -61,7 +68,7 @@ def train(args: Namespace):
         from tood_d2.checkpoint import fetch_weights
         from tood_d2.checkpoint.recovery import check_classes, load_last_checkpoint
         from tood_d2.cli.logs import setup_logging
-        from tood_d2.cli.requirements import check_runtime, check_sahi
+        from tood_d2.cli.requirements import check_parquet, check_runtime, check_sahi
         from tood_d2.config import (
             fit_input_size,
             fit_schedule,
@@ -81,6 +88,8 @@ def train(args: Namespace):
         check_sahi()
     if args.exported:
         check_runtime(args.exported)
+    if args.predictions:
+        check_parquet()
     args.config_file = find_config_file(args.config_file)  # Detectron2 reads it, too
     run = load_run(args.config_file, args.opts, args.trust)
     check_output_folder(run)
@@ -112,6 +121,11 @@ def load_tested(run, args: Namespace):
     from tood_d2.inference import Predictor, load_detector, load_ensemble, with_tta
     from tood_d2.inference.ensemble import as_model
 
+    if args.predictions:
+        from tood_d2.batch_prediction.evaluation import stored_model
+        from tood_d2.batch_prediction.job import ResultFolder
+
+        return stored_model(ResultFolder(args.predictions), run.category_ids)
     how = {"optimize": args.optimize, "tta": args.tta or run.options.tta_enabled}
     if args.exported:
         from tood_d2.inference.runtimes import ExportedPredictor

@@ -1,0 +1,91 @@
+"""Detection by actors of Ray Data (``pip install tood_d2[ray]``), on one machine or many."""
+
+import argparse
+import logging
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+import ray
+import torch
+from ray.data import ActorPoolStrategy, DataContext
+
+from .detections import detect_items
+from .items import Item
+from .job import Job, ResultFolder
+
+
+class ShardDetector:
+    """An actor: detects in the images of one shard after the other, and writes them."""
+
+    def __init__(
+        self,
+        build_predictor: Callable[[argparse.Namespace], object],
+        args: argparse.Namespace,
+        items: "ray.ObjectRef[list[Item]]",
+        job: Job,
+    ):
+        """
+        Args:
+            build_predictor: makes a predictor of the arguments.
+            args: of the command line.
+            items: all images of the job.
+            job: see :class:`Job`.
+        """
+        torch.set_num_threads(max(1, int(args.cpus_per_worker)))
+        self.predictor, self.args, self.job = build_predictor(args), args, job
+        self.items: Sequence[Item] = ray.get(items)
+        self.folder = ResultFolder(args.output)
+
+    def __call__(self, batch: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Takes numbers of shards; gives numbers of their images."""
+        done = []
+        for shard in batch["shard"].tolist():
+            positions = self.job.positions(shard)
+            table = detect_items(
+                self.predictor,
+                self.items[positions.start : positions.stop],
+                batch_size=self.args.batch_size,
+                score_thresh=self.args.confidence_threshold,
+            )
+            self.folder.write(shard, table)
+            done.append(len(positions))
+        return {"images": np.array(done)}
+
+
+def detect_on_ray(
+    build_predictor: Callable[[argparse.Namespace], object],
+    args: argparse.Namespace,
+    items: list[Item],
+    job: Job,
+    shards: Sequence[int],
+) -> Iterator[int]:
+    """Detects in shards on a cluster, whose machines all have to see ``args.output``.
+
+    The shards of an actor or a machine that dies are detected by others. See
+    :class:`ShardDetector` for the arguments.
+
+    Returns:
+        The number of images of each shard that is done.
+    """
+    address = None if args.ray == "local" else args.ray
+    ray.init(address, log_to_driver=False, logging_level=logging.ERROR)
+    DataContext.get_current().enable_progress_bars = False  # the program has its own
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
+    try:
+        limit = args.workers or max(1, int(ray.cluster_resources()["CPU"] / args.cpus_per_worker))
+        limit = min(limit, len(shards))
+        numbers = ray.data.from_items(
+            [{"shard": x} for x in shards], override_num_blocks=len(shards)
+        )
+        done = numbers.map_batches(
+            ShardDetector,
+            fn_constructor_args=(build_predictor, args, ray.put(items), job),
+            batch_size=1,
+            compute=ActorPoolStrategy(min_size=1, max_size=limit),
+            num_cpus=args.cpus_per_worker,
+            num_gpus=args.gpus_per_worker,
+        )
+        for row in done.iter_rows():
+            yield row["images"]
+    finally:
+        ray.shutdown()
