@@ -93,6 +93,14 @@ def _group(
             yield waiting.pop(groups[index])
 
 
+def _share(*args) -> Iterator[list[tuple[int, int]]]:
+    """The part of this process of the batches that :func:`_group` gives for all."""
+    rank, num_processes = comm.get_rank(), comm.get_world_size()
+    for batch in _group(*args):
+        size = len(batch) // num_processes
+        yield batch[rank * size : (rank + 1) * size]
+
+
 def _set_up_worker(worker: int) -> None:
     """Leaves signals to the main process, as the batches of workers are still needed then.
 
@@ -137,6 +145,9 @@ def build_train_loader(
 ) -> TrainLoader:
     """Detectron2's loader, for runs that are interrupted and data that get damaged.
 
+    With a sampler of Detectron2's, processes share the batches that one process would have, so that
+    their number changes neither the order of images nor how each is augmented.
+
     Arguments are ``build_detection_train_loader``'s, but for these.
 
     Args:
@@ -164,13 +175,19 @@ def build_train_loader(
         sampler = RepeatFactorTrainingSampler(repeats(dataset, repeat_threshold))
     sampler = sampler or TrainingSampler(len(dataset))
     groups = [int(aspect_ratio_grouping and x["width"] > x["height"]) for x in dataset]
-    # Positions are those in the order of this process, so its number belongs to the seed.
-    seed = comm.shared_random_seed() * num_processes + comm.get_rank()
-    batch_size = total_batch_size // num_processes
-    mixings = [(x, x.num_batches * batch_size) for x in [copy_paste, mosaic] if x and x.prob > 0]
+    batch_size, seed = total_batch_size // num_processes, comm.shared_random_seed()
+    if isinstance(sampler, (TrainingSampler, RepeatFactorTrainingSampler)):
+        sampler._rank, sampler._world_size = 0, 1
+        batches = partial(_share, sampler, total_batch_size, groups)
+    else:  # it gives the indices of this process, whose number then belongs to the seed
+        seed = seed * num_processes + comm.get_rank()
+        batches = partial(_group, sampler, batch_size, groups)
+        total_batch_size = batch_size
+    mixings = [
+        (x, x.num_batches * total_batch_size) for x in [copy_paste, mosaic] if x and x.prob > 0
+    ]
     records = DatasetFromList(dataset, copy=False)
     samples = SeededSamples(records, mapper, seed, max_unreadable, mixings)
-    batches = partial(_group, sampler, batch_size, groups)
     return TrainLoader(samples, batches, num_workers=num_workers, **kwargs)
 
 
