@@ -221,6 +221,8 @@ class Options:
     """Results that training should reach, see Detectron2's ``verify_results``."""
     best_checkpoint: bool = _option(True, "train.best_checkpoint TEST.BEST_CHECKPOINT")
     """Keep the weights with the best AP as model_best.pth."""
+    max_hours: float = _option(0.0, "train.max_hours SOLVER.MAX_HOURS", at_least=0)
+    """Hours after which a checkpoint is saved and training ends, to be resumed; 0 for any."""
     early_stopping: int = _option(0, "train.early_stopping TEST.EARLY_STOPPING", at_least=0)
     """Evaluations without a better AP after which training ends; 0 for never."""
     validation_loss: bool = _option(False, "train.validation_loss TEST.VALIDATION_LOSS")

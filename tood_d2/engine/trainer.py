@@ -171,7 +171,7 @@ class Trainer(DefaultTrainer):
                 )
             )
         # Here the state of training is complete, and evaluations, which take long, lie ahead.
-        result.append(PreemptionHook(self.checkpointer, self._interruption))
+        result.append(PreemptionHook(self.checkpointer, self._interruption, options.max_hours))
         result.append(self._evaluation_hook(weights))
         if comm.is_main_process():
             # Last, to write what other hooks record.

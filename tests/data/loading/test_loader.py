@@ -1,3 +1,4 @@
+import itertools
 import os
 import random
 import signal
@@ -10,6 +11,7 @@ import torch
 from PIL import Image
 
 from detectron2.data.detection_utils import read_image
+from detectron2.data.samplers import RepeatFactorTrainingSampler, TrainingSampler
 from detectron2.utils import comm
 from tood_d2.data import build_test_loader, build_train_loader
 
@@ -114,19 +116,47 @@ def test_images_of_a_batch_are_all_wide_or_all_high():
     assert {True, False} in mixed
 
 
-def test_processes_read_different_images(monkeypatch):
-    monkeypatch.setattr(comm, "get_world_size", lambda: 2)
-    monkeypatch.setattr("detectron2.utils.comm.all_gather", lambda x: [x, x])
+@pytest.fixture
+def processes(monkeypatch):
+    """Lets this process be one of two, whose number is called with."""
+
+    def become(rank):
+        monkeypatch.setattr(comm, "get_world_size", lambda: 2)
+        monkeypatch.setattr("detectron2.utils.comm.all_gather", lambda x: [x, x])
+        monkeypatch.setattr(comm, "get_rank", lambda: rank)
+
+    return become
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"aspect_ratio_grouping": False},
+        {"aspect_ratio_grouping": True},
+        {"sampler": lambda: TrainingSampler(10, seed=3)},
+        {"sampler": lambda: RepeatFactorTrainingSampler(torch.linspace(1, 2, 10), seed=3)},
+    ],
+)
+def test_processes_share_the_batches_of_one(processes, settings):
+    def batches():
+        made = {name: x() if callable(x) else x for name, x in settings.items()}
+        return list(islice(build(batch_size=4, **made), 9))
+
+    expected, shares = batches(), []
+    for rank in range(2):
+        processes(rank)
+        shares.append(batches())
+    assert [first + second for first, second in zip(*shares, strict=True)] == expected
+    assert {len(x) for x in shares[0]} == {2}
+
+
+def test_with_a_sampler_of_their_own_processes_have_augmentations_of_their_own(processes):
     read = []
     for rank in range(2):
-        monkeypatch.setattr(comm, "get_rank", lambda rank=rank: rank)
-        loader = build(batch_size=4, aspect_ratio_grouping=False)
-        batches = list(islice(loader, 5))
-        assert {len(batch) for batch in batches} == {2}
-        read.append([x for batch in batches for x in batch])
-    images = [[x[0] for x in samples] for samples in read]
-    # Ten images are an epoch of two processes: each image once, and then again.
-    assert sorted(images[0][:5] + images[1][:5]) == list(range(10))
+        processes(rank)
+        loader = build(batch_size=4, sampler=itertools.cycle(range(rank, 10, 2)))
+        read.append([x for batch in islice(loader, 5) for x in batch])
+    assert {x[0] for x in read[0]} == {0, 2, 4, 6, 8}
     assert not {x[1] for x in read[0]} & {x[1] for x in read[1]}
 
 

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import time
 
 import pytest
 import torch
@@ -74,3 +75,25 @@ def test_repeated_sigterm_is_one(build):
 def test_the_last_step_is_no_interruption(build, tmp_path):
     build(Send(9, signal.SIGTERM)).train(0, 10)
     assert os.listdir(tmp_path) == []
+
+
+class TestTime:
+    def test_training_ends_in_order_when_it_is_up(self, steps, tmp_path, log, monkeypatch):
+        hours = iter([0.0, 0.5, 0.9, 1.0, 1.1])  # of the start and of each step
+        monkeypatch.setattr(time, "monotonic", lambda: 3600 * next(hours))
+        checkpointer = TrainingCheckpointer(nn.Linear(1, 1), str(tmp_path), [])
+        interruption = Interruption()
+        hook = PreemptionHook(checkpointer, interruption, max_hours=1)
+        with pytest.raises(SystemExit) as caught:
+            steps(Agree(interruption), hook).train(0, 10)
+        assert caught.value.code == 0
+        assert (tmp_path / "last_checkpoint").read_text() == "model_0000002.pth"
+        assert "1 hours: training ends after iteration 2" in log.text
+
+    def test_a_signal_counts_for_more(self, steps, tmp_path):
+        interruption = Interruption()
+        checkpointer = TrainingCheckpointer(nn.Linear(1, 1), str(tmp_path), [])
+        hook = PreemptionHook(checkpointer, interruption, max_hours=1e-9)
+        with pytest.raises(SystemExit) as caught:
+            steps(hook, Send(0, signal.SIGTERM), Agree(interruption)).train(0, 10)
+        assert caught.value.code == 128 + signal.SIGTERM
