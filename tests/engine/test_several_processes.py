@@ -144,6 +144,47 @@ def test_two_processes_train_like_one(start, tiny_overrides, tmp_path):
 
 
 @pytest.mark.slow
+def test_a_run_goes_on_with_another_number_of_processes(start, tiny_overrides, tmp_path):
+    """From one to two and back, with augmentations: the images and losses stay the same."""
+    options = [*tiny_overrides, "train.max_iter=6", "train.eval_period=0", "optimizer.eps=1"]
+    options += ["model.backbone.bottom_up.norm=FrozenBN", "train.checkpointer.period=2"]
+    options += ["train.log_period=1", f"train.output_dir={tmp_path}", "train.seed=0"]
+    train = ["train_net.py", *SMALL, *options]
+    finish(start(*train))
+    expected = read_metrics(tmp_path)
+    for iteration, more in ((1, TWO[1:]), (3, [])):
+        (tmp_path / "last_checkpoint").write_text(f"model_000000{iteration}.pth")
+        (tmp_path / "metrics.json").unlink()
+        finish(start("train_net.py", "--resume", *more, *SMALL, *options))
+        metrics = read_metrics(tmp_path)
+        assert {*metrics} >= {*range(iteration + 1, 6)}
+        for i in range(iteration + 1, 6):
+            for name in ("loss_cls", "loss_box_reg", "num_pos_anchors/p3"):
+                assert metrics[i][name] == pytest.approx(expected[i][name], rel=1e-4)
+
+
+@pytest.mark.slow
+def test_a_process_that_is_killed_comes_back(start, tiny_overrides, tmp_path):
+    """torchrun starts all of them again; the weights are those of an undisturbed run."""
+    options = [*tiny_overrides, "dataloader.train.total_batch_size=2", "train.max_iter=8"]
+    options += ["train.checkpointer.period=2", "train.seed=0", "train.log_period=1"]
+    torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", 2]
+    torchrun += ["--max-restarts", 2, "train_net.py", *SMALL, *options]
+    weights = []
+    for name in ("undisturbed", "killed"):
+        folder = tmp_path / name
+        process = start(*torchrun, f"train.output_dir={folder}")
+        if name == "killed":
+            wait_for_iterations(process, folder, 4)
+            os.kill(children(process, "train_net.py")[1], signal.SIGKILL)
+        finish(process)
+        weights.append(final_weights(folder))
+    assert "Loading from" in (tmp_path / "killed" / "log.txt").read_text()
+    for name, expected in weights[0].items():
+        assert torch.equal(weights[1][name], expected), name
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["lazy", "yaml"])
 def test_every_hook_works_in_two_processes(kind, request, start, tmp_path):
     config, overrides = request.getfixturevalue(kind)
@@ -196,16 +237,16 @@ def test_two_machines_whoever_starts_the_processes(start, tiny_overrides, tmp_pa
             torch.testing.assert_close(other[name], expected, rtol=1e-5, atol=1e-5)
 
 
-def children(process):
+def children(process, name="spawn_main"):
     """Ids of the processes that train."""
     ids = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
-    return [int(x) for x in ids if "spawn_main" in Path(f"/proc/{x}/cmdline").read_text()]
+    return [int(x) for x in ids if name in Path(f"/proc/{x}/cmdline").read_text()]
 
 
 def wait_until_all_have_ended(process):
-    """Waits a little, as a loader's workers look after their process now and then."""
+    """Waits a little, as processes save what they have."""
     process.wait()
-    end = time.monotonic() + 30
+    end = time.monotonic() + 5
     while is_alive(process) and time.monotonic() < end:
         time.sleep(0.1)
     assert not is_alive(process)

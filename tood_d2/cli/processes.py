@@ -78,7 +78,8 @@ def started_process(environment: Mapping[str, str]) -> Process | None:
 def launch(main: Callable[[Namespace], object], args: Namespace) -> None:
     """Calls a function in each process, and ends with one message if it fails.
 
-    Starts the processes by ``detectron2.engine.launch``, unless torchrun or srun did it.
+    Starts the processes by ``detectron2.engine.launch``, unless torchrun or srun did it. What
+    torchrun starts again after a failure resumes.
 
     Args:
         main: importable, as it is called in other processes.
@@ -91,6 +92,8 @@ def launch(main: Callable[[Namespace], object], args: Namespace) -> None:
         check_requirements()
         setup_logging()
         end_workers_without_memory()
+        if int(os.environ.get("TORCHELASTIC_RESTART_COUNT", 0)) > 0 and not args.eval_only:
+            args.resume = True
         process = started_process(os.environ) if args.num_machines == 1 else None
         num_processes = process.local_world_size if process else args.num_gpus
         _check(args, num_processes)

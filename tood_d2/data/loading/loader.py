@@ -2,7 +2,10 @@
 
 import itertools
 import logging
+import multiprocessing
+import os
 import signal
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any
@@ -104,12 +107,18 @@ def _share(*args) -> Iterator[list[tuple[int, int]]]:
 def _set_up_worker(worker: int) -> None:
     """Leaves signals to the main process, as the batches of workers are still needed then.
 
-    Terminals and schedulers send them to workers, too.
+    Terminals and schedulers send them to workers, too. Once the main process is dead, they end.
     """
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     end_workers_without_memory()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     # By default an alarm ends the process.
     signal.signal(signal.SIGTERM, lambda *_: signal.alarm(_SECONDS_AFTER_SIGTERM))
+
+
+def _end_with_parent() -> None:
+    multiprocessing.parent_process().join()
+    os._exit(1)
 
 
 def _from_config(cfg, **kwargs) -> dict:
