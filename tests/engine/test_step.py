@@ -109,6 +109,43 @@ def test_losses_that_are_not_finite(bad):
     assert weight(trainer) == 2
 
 
+class TestLackOfMemory:
+    @pytest.fixture
+    def trainer(self, tiny_tood):
+        instances = Instances((64, 96), gt_boxes=Boxes(torch.tensor([[4.0, 5.0, 50.0, 60.0]] * 3)))
+        instances.gt_classes = torch.tensor([1, 1, 1])
+        batch = [
+            {"image": torch.zeros(3, *size, dtype=torch.uint8), "instances": x}
+            for size, x in (((64, 96), instances), ((80, 32), instances[:1]))
+        ]
+        model = tiny_tood()
+        return AccumulatingTrainer(model, [batch], torch.optim.SGD(model.parameters(), lr=0.1))
+
+    def test_the_batch_is_described(self, trainer, monkeypatch):
+        monkeypatch.setattr(trainer.model.backbone, "forward", lambda x: torch.empty(2**50))
+        message = (
+            "out of memory in iteration 0, with 2 images of up to 80x96 pixels and up to 3 objects"
+        )
+        with pytest.raises(
+            MemoryError, match=f"{message}: lower .*total_batch_size.*IMS_PER_BATCH"
+        ):
+            trainer.train(0, 1)
+
+    def test_of_a_gpu(self, trainer, monkeypatch):
+        def fail(x):
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+
+        monkeypatch.setattr(trainer.model.backbone, "forward", fail)
+        with pytest.raises(MemoryError, match="or set train.amp.enabled"):
+            trainer.train(0, 1)
+
+    def test_other_errors_stay_what_they_are(self, trainer, monkeypatch):
+        monkeypatch.setattr(trainer.model.backbone, "forward", lambda x: x @ x)
+        with pytest.raises(RuntimeError) as caught:
+            trainer.train(0, 1)
+        assert not isinstance(caught.value, MemoryError)
+
+
 def test_a_model_in_evaluation_mode():
     trainer = build_trainer([1])
     trainer.model.eval()

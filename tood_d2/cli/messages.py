@@ -15,7 +15,7 @@ from .requirements import MissingRequirement, check_requirements
 from .shared_memory import end_workers_without_memory, lack_of_memory
 
 # Of what was given to the program; others may be faults of the program itself.
-_EXPECTED = (OSError, ValueError, FloatingPointError, MissingRequirement)
+_EXPECTED = (OSError, ValueError, FloatingPointError, MemoryError, MissingRequirement)
 
 
 @contextlib.contextmanager

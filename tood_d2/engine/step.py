@@ -18,6 +18,7 @@ from ..config.options import keys_of
 from ..data.loading.loader import TrainLoader
 from ..modeling import TOOD
 from .hooks.preemption import Interruption
+from .memory import explained_lack_of_memory
 from .nonfinite import NonFiniteGuard
 
 GRADIENT = "largest gradient"
@@ -66,6 +67,7 @@ class AccumulatingTrainer(SimpleTrainer):
         Raises:
             ValueError: on parameters without gradients that other processes would wait for.
             FloatingPointError: on losses or gradients that are not finite, before the update.
+            MemoryError: see :func:`.explained_lack_of_memory`.
         """
         assert self.model.training, "the model was left in evaluation mode"
         self.optimizer.zero_grad()
@@ -80,7 +82,10 @@ class AccumulatingTrainer(SimpleTrainer):
             last = i == self.gradient_accumulation - 1
             # Processes average their gradients once, in the backward pass of the last batch.
             share = last or not isinstance(self.model, DistributedDataParallel)
-            with contextlib.nullcontext() if share else self.model.no_sync():
+            with contextlib.ExitStack() as contexts:
+                if not share:
+                    contexts.enter_context(self.model.no_sync())
+                contexts.enter_context(explained_lack_of_memory(batches[-1], self.iter))
                 with torch.autocast(
                     self.device_type, self.amp_dtype, enabled=self.amp_dtype is not None
                 ):
