@@ -3,6 +3,7 @@
 
 soak.py kills --kills 20      training is killed and resumed: it ends with the same weights
 soak.py writes --writes 200   writing a checkpoint fails: one resumes from the newest whole one
+soak.py predictions           tools/predict.py is killed and started again: its rows are the same
 
 "kills" trains a tiny model on generated images to the end. Then it does so again in other folders,
 where SIGKILL hits all processes at random moments and --resume follows, until there were so many
@@ -20,6 +21,7 @@ import tempfile
 from pathlib import Path
 
 from soak_kills import kills
+from soak_predictions import predictions
 from soak_writes import writes
 
 from tood_d2.cli.messages import short_errors
@@ -38,6 +40,11 @@ def main() -> int:
     command = commands.add_parser("writes", help="let writing of checkpoints fail")
     command.set_defaults(run=writes)
     command.add_argument("--writes", type=int, default=200, help="in all (200)")
+    _add_common(command)
+    command = commands.add_parser("predictions", help="kill tools/predict.py at random")
+    command.set_defaults(run=predictions)
+    command.add_argument("--kills", type=int, default=20, help="in all (20)")
+    command.add_argument("--images", type=int, default=60, help="to detect in (60)")
     _add_common(command)
     args = parser.parse_args()
     with short_errors(parser.prog), tempfile.TemporaryDirectory(prefix="soak-") as folder:

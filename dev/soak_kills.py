@@ -80,26 +80,39 @@ class Training:
         """
         folder.mkdir(exist_ok=True)
         command = [*self.command[:2], "--resume", *self.command[2:], *self.options]
-        environment = {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", **os.environ}
-        environment["PYTHONPATH"] = f"{ROOT}:{os.environ.get('PYTHONPATH', '')}"
         log = folder / "output.txt"
-        with open(log, "w") as file:
-            process = subprocess.Popen(
-                [*command, f"train.output_dir={folder}"],
-                stdout=file,
-                stderr=subprocess.STDOUT,
-                env=environment,
-                start_new_session=True,
-            )
-            try:
-                status = process.wait(seconds)
-            except subprocess.TimeoutExpired:
-                return False
-            finally:
-                _kill_group(process)
-        if status:
-            raise RuntimeError(f"training ended with status {status}: {log.read_text()[-2000:]}")
-        return True
+        return run_for([*command, f"train.output_dir={folder}"], log, seconds)
+
+
+def run_for(command: list[str], log: Path, seconds: float | None = None) -> bool:
+    """Runs a program, and kills all its processes after some time.
+
+    Args:
+        command: of the program.
+        log: file for what it prints.
+        seconds: after which it is killed, None for never.
+
+    Returns:
+        Whether it ended before.
+
+    Raises:
+        RuntimeError: if it failed, with the end of what it printed.
+    """
+    environment = {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", **os.environ}
+    environment["PYTHONPATH"] = f"{ROOT}:{os.environ.get('PYTHONPATH', '')}"
+    with open(log, "w") as file:
+        process = subprocess.Popen(
+            command, stdout=file, stderr=subprocess.STDOUT, env=environment, start_new_session=True
+        )
+        try:
+            status = process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            return False
+        finally:
+            _kill_group(process)
+    if status:
+        raise RuntimeError(f"{command[1]}: status {status}: {log.read_text()[-2000:]}")
+    return True
 
 
 def _kill_group(process: subprocess.Popen) -> None:

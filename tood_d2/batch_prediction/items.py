@@ -78,7 +78,9 @@ def _read_rows(path: str, items: list[Item]) -> Iterator[tuple[Item, bytes | Exc
             starts = [*accumulate(sizes, initial=0)]
             groups = range(bisect(starts, first) - 1, bisect(starts, last))
             number = starts[groups.start]
-            for batch in table.iter_batches(ROWS_AT_ONCE, [*groups], columns=["bytes"]):
+            for batch in table.iter_batches(
+                ROWS_AT_ONCE, [*groups], columns=["bytes"], use_threads=False
+            ):
                 for value in batch.column("bytes"):
                     if item := wanted.pop(number, None):
                         content = value.as_py()

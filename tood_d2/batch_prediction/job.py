@@ -137,8 +137,9 @@ class ResultFolder:
         """
         path = posixpath.join(self._path, self.shard_name(shard))
         try:
-            with self._filesystem.open(path, "rb") as file:
-                return pyarrow.parquet.read_table(file)
+            content = pyarrow.BufferReader(self._filesystem.cat_file(path))
+            # With threads, which reading small files does not need, Python may abort at its end.
+            return pyarrow.parquet.ParquetFile(content).read(use_threads=False)
         except FileNotFoundError:
             raise FileNotFoundError(
                 f"{self.folder}: shard {shard} is missing, detection is not complete"

@@ -125,7 +125,7 @@ def _read_parquet(source: str, images: str) -> Iterator[Item]:
                 Item(f"{stem}/{i}", None, source, Row(i)) for i in range(table.metadata.num_rows)
             )
             return
-        for batch in table.iter_batches(columns=columns):
+        for batch in table.iter_batches(columns=columns, use_threads=False):
             for row in batch.to_pylist():
                 path = None if has_bytes else row["path"]
                 name = row.get("file_name") or path or f"{stem}/{number}"
