@@ -9,6 +9,7 @@ from . import __version__
 PROGRAMS = {
     "train": "train and evaluate a model",
     "predict": "draw detections on images, videos or what a camera sees",
+    "predict-collection": "detect in any number of images, here or on a cluster",
     "data": "convert, split, check, repair and show data",
     "app": "try models on images in a browser",
     "export": "write a model for ONNX Runtime or torch.export",
