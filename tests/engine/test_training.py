@@ -39,7 +39,7 @@ def run(train_net):
     """Runs train_net.py's main with a config and overrides."""
 
     defaults = {"resume": False, "trust": [], "eval_only": False, "optimize": None, "tta": False}
-    defaults |= {"ensemble": [], "exported": None, "slice_size": None}
+    defaults |= {"ensemble": [], "exported": None, "predictions": None, "slice_size": None}
 
     def _run(config, *opts, **changes):
         path = config if Path(config).is_absolute() else str(CONFIGS / config)
