@@ -102,6 +102,14 @@ class TestSources:
         assert names(files / "all.tar") == ["in/c.png", "in/deep/d.PNG", "b.png"]
         assert contents(files / "all.tar") == [png(2), png(3), png(0)]
 
+    def test_a_glob_of_archives_and_lists(self, files):
+        for number, name in enumerate(("x0.tar", "x1.tar")):
+            with tarfile.open(files / name, "w") as archive:
+                archive.add(files / ("a.jpg", "b.png")[number], f"{number}.png")
+        (files / "x2.txt").write_text("in/c.png\n")
+        assert names(files / "x*") == ["0.png", "1.png", "in/c.png"]
+        assert contents(files / "x*") == [png(1), png(0), png(2)]
+
     def test_other_file_systems(self, files):
         memory = fsspec.filesystem("memory")
         for name in ("bucket/x/1.png", "bucket/2.png"):

@@ -1,7 +1,9 @@
 """Detection by actors of Ray Data (``pip install tood_d2[ray]``), on one machine or many."""
 
 import argparse
+import contextlib
 import logging
+import os
 from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
@@ -23,6 +25,7 @@ class ShardDetector:
         args: argparse.Namespace,
         items: "ray.ObjectRef[list[Item]]",
         job: Job,
+        folder: str,
     ):
         """
         Args:
@@ -30,7 +33,11 @@ class ShardDetector:
             args: of the command line.
             items: all images of the job.
             job: see :class:`Job`.
+            folder: the one in which the program was started.
         """
+        # Where paths mean the same, if this machine has the folder.
+        with contextlib.suppress(FileNotFoundError):
+            os.chdir(folder)
         torch.set_num_threads(max(1, int(args.cpus_per_worker)))
         self.predictor, self.args, self.job = build_predictor(args), args, job
         self.items: Sequence[Item] = ray.get(items)
@@ -79,7 +86,7 @@ def detect_on_ray(
         )
         done = numbers.map_batches(
             ShardDetector,
-            fn_constructor_args=(build_predictor, args, ray.put(items), job),
+            fn_constructor_args=(build_predictor, args, ray.put(items), job, os.getcwd()),
             batch_size=1,
             compute=ActorPoolStrategy(min_size=1, max_size=limit),
             num_cpus=args.cpus_per_worker,

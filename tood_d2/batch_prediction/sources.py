@@ -22,7 +22,7 @@ def find_items(inputs: Sequence[str], images: str | None = None) -> list[Item]:
     """The images of folders (with those below), globs, lists, COCO files, Parquet files, archives.
 
     Args:
-        inputs: paths or URLs, of which the suffix tells the kind:
+        inputs: paths or URLs, also of what a glob names, of which the suffix tells the kind:
 
             - ``.txt``: a path in each line;
             - ``.json``: the images of a COCO file, with their ids;
@@ -75,9 +75,13 @@ def _find(source: str, images: str | None) -> Iterator[Item]:
         # Names begin behind the part of a glob that has no wildcard.
         root = path if is_folder else re.split(r"[*?\[]", path, maxsplit=1)[0].rpartition("/")[0]
         for name in sorted(filesystem.find(path) if is_folder else filesystem.glob(path)):
-            inner = name.removeprefix(root.rstrip("/") + "/")
-            if is_image_name(inner) and not any(map(is_hidden, inner.split("/"))):
-                yield Item(inner, None, _url(filesystem, name, source))
+            inner, url = name.removeprefix(root.rstrip("/") + "/"), _url(filesystem, name, source)
+            if any(map(is_hidden, inner.split("/"))):
+                continue
+            if is_image_name(inner):
+                yield Item(inner, None, url)
+            elif not is_folder and posixpath.splitext(name)[1].lower() in _READERS:
+                yield from _find(url, images)
 
 
 def _url(filesystem, path: str, source: str) -> str:
