@@ -8,7 +8,7 @@ import pytest
 from script_runs import Command
 from script_runs import run as run_script
 
-pytest.importorskip("pyarrow")
+pyarrow = pytest.importorskip("pyarrow")
 
 from tood_d2.batch_prediction.detections import detect_items  # noqa: E402
 from tood_d2.batch_prediction.items import Item  # noqa: E402
@@ -29,8 +29,8 @@ def predictor(detecting_model):
 def predict(tmp_path, detecting_model, shapes):
     """Runs tools/predict.py on images, by default those of validation; gives its outcome."""
 
-    def _predict(*args, source=shapes / "val"):
-        opts = "--opts", f"train.init_checkpoint={detecting_model}/model_final.pth"
+    def _predict(*args, source=shapes / "val", opts=()):
+        opts = "--opts", f"train.init_checkpoint={detecting_model}/model_final.pth", *opts
         config = "--config-file", detecting_model / "config.yaml", *opts
         command = "tools/predict.py", "--input", source, *args, *config
         return run_script(Command([*map(str, command)]), tmp_path)
@@ -127,6 +127,14 @@ class TestProgram:
         outcome = predict(*args)
         assert outcome.status == 2 and message in outcome.output
 
+    def test_a_model_that_cannot_be_loaded_leaves_the_folder_free(self, predict, tmp_path):
+        outcome = predict("--exported", tmp_path / "gone.xml")
+        assert outcome.status == 2
+        config = ["model.head.num_convs=3"]  # not that of the weights
+        outcome = predict(opts=config)
+        assert outcome.status == 2 and "does not fit the model" in outcome.output
+        assert predict().status == 0
+
     def test_other_images_are_refused(self, predict, shapes):
         assert predict().status == 0
         outcome = predict(source=shapes / "train")
@@ -147,7 +155,7 @@ class TestFolder:
         try:
             assert folder.prepare(job) == [0, 1]
             found = detect_items(predictor, items[2:])
-            folder.write(1, found)
+            folder.write(job, 1, found)
             assert folder.prepare(job) == [0]
             assert folder.read(1).equals(found)
             with pytest.raises(FileNotFoundError, match="shard 0 is missing"):
@@ -157,7 +165,7 @@ class TestFolder:
 
     def test_damaged_files_are_named(self, tmp_path):
         folder = ResultFolder(str(tmp_path))
-        folder.prepare(Job(1, 1, "", {}))
+        folder.write(Job(1, 1, "", {}), 0, pyarrow.table({}))
         (tmp_path / "shard-0000000.parquet").write_text("damaged")
         with pytest.raises(ValueError, match=r"shard-0000000\.parquet: "):
             folder.read(0)

@@ -78,6 +78,8 @@ class ResultFolder:
     def prepare(self, job: Job) -> list[int]:
         """Makes the folder, or finds out what is left to do in it.
 
+        The first shard that is written makes it the folder of the job.
+
         Returns:
             The shards that are missing.
 
@@ -91,13 +93,11 @@ class ResultFolder:
             raise ValueError(
                 f"{self.folder} has results of another job ({difference}): choose another folder"
             )
-        if known is job:
-            if others := self._names():
-                raise FileExistsError(
-                    f"{self.folder} has files of something else, such as {others[0]}: choose "
-                    "another folder"
-                )
-            self._write(JOB, json.dumps(asdict(job), indent=1).encode())
+        if known is job and (others := self._names()):
+            raise FileExistsError(
+                f"{self.folder} has files of something else, such as {others[0]}: choose "
+                "another folder"
+            )
         done = {*self._names()}
         return [x for x in range(job.num_shards) if self.shard_name(x) not in done]
 
@@ -122,8 +122,10 @@ class ResultFolder:
     def shard_name(shard: int) -> str:
         return f"shard-{shard:07}.parquet"
 
-    def write(self, shard: int, table: pyarrow.Table) -> None:
-        """Writes a shard, whole or not at all."""
+    def write(self, job: Job, shard: int, table: pyarrow.Table) -> None:
+        """Writes a shard of a job, whole or not at all."""
+        if not self._filesystem.exists(posixpath.join(self._path, JOB)):
+            self._write(JOB, json.dumps(asdict(job), indent=1).encode())
         sink = pyarrow.BufferOutputStream()
         pyarrow.parquet.write_table(table, sink, compression="zstd")
         self._write(self.shard_name(shard), sink.getvalue().to_pybytes())

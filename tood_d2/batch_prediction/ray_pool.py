@@ -54,7 +54,7 @@ class ShardDetector:
                 batch_size=self.args.batch_size,
                 score_thresh=self.args.confidence_threshold,
             )
-            self.folder.write(shard, table)
+            self.folder.write(self.job, shard, table)
             done.append(len(positions))
         return {"images": np.array(done)}
 

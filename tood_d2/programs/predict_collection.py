@@ -113,7 +113,7 @@ def detect_here(args, items, job, shards, folder, update) -> None:
             score_thresh=args.confidence_threshold,
             report=update,
         )
-        folder.write(shard, table)
+        folder.write(job, shard, table)
 
 
 def describe_model(args: argparse.Namespace) -> dict[str, str]:
