@@ -11,7 +11,11 @@ import torch
 from PIL import Image
 
 from detectron2.data.detection_utils import read_image
-from detectron2.data.samplers import RepeatFactorTrainingSampler, TrainingSampler
+from detectron2.data.samplers import (
+    RandomSubsetTrainingSampler,
+    RepeatFactorTrainingSampler,
+    TrainingSampler,
+)
 from detectron2.utils import comm
 from tood_d2.data import build_test_loader, build_train_loader
 
@@ -134,6 +138,7 @@ def processes(monkeypatch):
         {"aspect_ratio_grouping": False},
         {"aspect_ratio_grouping": True},
         {"sampler": lambda: TrainingSampler(10, seed=3)},
+        {"sampler": lambda: RandomSubsetTrainingSampler(10, 0.5, True, 3, 3)},
         {"sampler": lambda: RepeatFactorTrainingSampler(torch.linspace(1, 2, 10), seed=3)},
     ],
 )

@@ -17,7 +17,11 @@ from detectron2.config import configurable
 from detectron2.data import build_detection_test_loader
 from detectron2.data.build import _train_loader_from_config
 from detectron2.data.common import DatasetFromList
-from detectron2.data.samplers import RepeatFactorTrainingSampler, TrainingSampler
+from detectron2.data.samplers import (
+    RandomSubsetTrainingSampler,
+    RepeatFactorTrainingSampler,
+    TrainingSampler,
+)
 from detectron2.utils import comm
 
 from ...cli.shared_memory import end_workers_without_memory
@@ -26,6 +30,11 @@ from .mixing import CopyPaste, Mosaic
 from .samples import NamedErrors, Sample, SeededSamples
 
 _SECONDS_AFTER_SIGTERM = 60
+_DETECTRON2_SAMPLERS = (
+    RandomSubsetTrainingSampler,
+    RepeatFactorTrainingSampler,
+    TrainingSampler,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -185,7 +194,7 @@ def build_train_loader(
     sampler = sampler or TrainingSampler(len(dataset))
     groups = [int(aspect_ratio_grouping and x["width"] > x["height"]) for x in dataset]
     batch_size, seed = total_batch_size // num_processes, comm.shared_random_seed()
-    if isinstance(sampler, (TrainingSampler, RepeatFactorTrainingSampler)):
+    if type(sampler) in _DETECTRON2_SAMPLERS:  # subclasses may find their share in another way
         sampler._rank, sampler._world_size = 0, 1
         batches = partial(_share, sampler, total_batch_size, groups)
     else:  # it gives the indices of this process, whose number then belongs to the seed
