@@ -166,6 +166,14 @@ class TestErrors:
     def test_images_that_are_named_again_are_read_once(self, files):
         assert names(files / "b.png", files / "b.png", files / "?.png") == ["b.png"]
 
+    def test_rows_that_are_gone_come_with_their_reason(self, tmp_path):
+        path = tmp_path / "x.parquet"
+        parquet.write_table(pyarrow.table({"bytes": [png(0), png(1)]}), path)
+        items = find_items([str(path)])
+        parquet.write_table(pyarrow.table({"bytes": [png(2)]}), path)
+        (_, first), (item, second) = read_items(items)
+        assert first == png(2) and item == items[1] and "has no such row" in str(second)
+
     def test_what_cannot_be_read_comes_with_its_reason(self, files):
         with tarfile.open(files / "all.tar", "w") as archive:
             archive.add(files / "b.png", "b.png")

@@ -10,6 +10,7 @@ from script_runs import run as run_script
 
 pyarrow = pytest.importorskip("pyarrow")
 
+from tood_d2.batch_prediction import detections  # noqa: E402
 from tood_d2.batch_prediction.detections import detect_items  # noqa: E402
 from tood_d2.batch_prediction.items import Item  # noqa: E402
 from tood_d2.batch_prediction.job import Job, ResultFolder  # noqa: E402
@@ -75,6 +76,12 @@ class TestRows:
         assert "it is no image" in rows[0]["error"] and rows[0]["image_id"] == 9
         assert rows[0]["boxes"] is None and rows[0]["height"] is None
         assert rows[1:4] == detect_items(predictor, good, batch_size=2).to_pylist()
+
+    def test_errors_of_any_file_system(self, predictor, monkeypatch):
+        item = Item("a.png", None, "a.png")
+        monkeypatch.setattr(detections, "read_items", lambda _: iter([(item, KeyError("denied"))]))
+        (row,) = detect_items(predictor, [item]).to_pylist()
+        assert "denied" in row["error"]
 
     def test_no_images(self, predictor):
         assert len(detect_items(predictor, [])) == 0

@@ -71,7 +71,7 @@ def detect_items(
                 if isinstance(content, Exception):
                     raise content
                 image = decode_image(content, item.file_name, "RGB")
-            except (OSError, ValueError, MemoryError) as error:
+            except Exception as error:  # of any file system, or of a damaged image
                 row["error"] = printable(reason_of(error, item.file_name))
                 logger.warning(f"{printable(item.file_name)}: not readable ({row['error']})")
                 report()

@@ -69,14 +69,15 @@ def _read_file(item: Item) -> bytes | Exception:
 def _read_rows(path: str, items: list[Item]) -> Iterator[tuple[Item, bytes | Exception]]:
     import pyarrow.parquet
 
-    wanted = {item.part.number: item for item in items}
+    wanted, reason = {item.part.number: item for item in items}, OSError(f"{path}: has no such row")
     first, last = min(wanted), max(wanted)
     try:
         with fsspec.open(path, "rb") as file:
             table = pyarrow.parquet.ParquetFile(file)
             sizes = (table.metadata.row_group(x).num_rows for x in range(table.num_row_groups))
             starts = [*accumulate(sizes, initial=0)]
-            groups = range(bisect(starts, first) - 1, bisect(starts, last))
+            end = min(bisect(starts, last), table.num_row_groups)
+            groups = range(bisect(starts, first) - 1, end)
             number = starts[groups.start]
             for batch in table.iter_batches(
                 ROWS_AT_ONCE, [*groups], columns=["bytes"], use_threads=False
@@ -87,5 +88,5 @@ def _read_rows(path: str, items: list[Item]) -> Iterator[tuple[Item, bytes | Exc
                         yield item, ValueError("no bytes") if content is None else content
                     number += 1
     except Exception as error:  # files may be damaged in many ways
-        for item in wanted.values():
-            yield item, error
+        reason = error
+    yield from ((item, reason) for item in wanted.values())
