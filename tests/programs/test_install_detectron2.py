@@ -1,5 +1,6 @@
 """Detectron2 is installed as Python source, from a repository that stands in for it."""
 
+import os
 import subprocess
 import sys
 import sysconfig
@@ -31,9 +32,15 @@ def repository(tmp_path, monkeypatch):
     (folder / "c.cpp").write_text("#error")
     (folder / "detectron2" / "__init__.py").write_text("wanted = True")
 
+    # At a fixed time, so that the commit's name is always the same: one of digits alone that
+    # starts with 0 is another version to pip, which drops leading zeros.
+    time = "2024-01-01T00:00:00Z"
+    environment = {**os.environ, "GIT_AUTHOR_DATE": time, "GIT_COMMITTER_DATE": time}
+
     def git(*args):
         command = ["git", "-C", str(folder), "-c", "user.name=a", "-c", "user.email=a@b", *args]
-        return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+        done = subprocess.run(command, check=True, capture_output=True, text=True, env=environment)
+        return done.stdout.strip()
 
     git("init")
     git("add", ".")
