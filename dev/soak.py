@@ -3,6 +3,7 @@
 
 soak.py kills --kills 20      training is killed and resumed: it ends with the same weights
 soak.py writes --writes 200   writing a checkpoint fails: one resumes from the newest whole one
+soak.py restarts            one of torchrun's processes is killed: the weights are the same
 soak.py predictions           tools/predict.py is killed and started again: its rows are the same
 
 "kills" trains a tiny model on generated images to the end. Then it does so again in other folders,
@@ -22,6 +23,7 @@ from pathlib import Path
 
 from soak_kills import kills
 from soak_predictions import predictions
+from soak_restarts import restarts
 from soak_writes import writes
 
 from tood_d2.cli.messages import short_errors
@@ -34,6 +36,11 @@ def main() -> int:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     command = commands.add_parser("kills", help="kill training at random and resume it")
     command.set_defaults(run=kills)
+    command.add_argument("--kills", type=int, default=20, help="in all (20)")
+    command.add_argument("--iterations", type=int, default=40, help="of a run (40)")
+    _add_common(command)
+    command = commands.add_parser("restarts", help="kill processes of torchrun at random")
+    command.set_defaults(run=restarts)
     command.add_argument("--kills", type=int, default=20, help="in all (20)")
     command.add_argument("--iterations", type=int, default=40, help="of a run (40)")
     _add_common(command)

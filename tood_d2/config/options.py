@@ -101,6 +101,12 @@ class Options:
         100, "train.checkpointer.max_to_keep SOLVER.CHECKPOINTS_TO_KEEP", at_least=1
     )
     """Latest checkpoints that are kept."""
+    background_checkpoints: bool = _option(
+        False, "train.checkpointer.background SOLVER.BACKGROUND_CHECKPOINTS"
+    )
+    """Write checkpoints while training goes on; takes memory for one."""
+    remote_dir: str = _option("", "train.remote_dir REMOTE_DIR")
+    """Copy of the output folder, such as s3://bucket/run; --resume looks there, too."""
 
     # Schedule
     max_iter: int = _option(90000, "train.max_iter SOLVER.MAX_ITER", at_least=0)

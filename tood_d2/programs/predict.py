@@ -95,16 +95,9 @@ def build_predictor(args: argparse.Namespace):
 
         predictor = ExportedPredictor(args.exported, args.batch_size, args.optimize)
     else:
-        from tood_d2 import model_zoo
-        from tood_d2.config import load_run
         from tood_d2.inference import Predictor, load_ensemble
 
-        config, opts = args.config_file, args.opts
-        if config is None:
-            config = model_zoo.get_config_file(DEFAULT_MODEL)
-            opts = [f"train.init_checkpoint=tood://{DEFAULT_MODEL}", *opts]
-        run = load_run(config, opts, args.trust)
-        how = {"optimize": args.optimize, "tta": args.tta}
+        run, how = load_asked(args), {"optimize": args.optimize, "tta": args.tta}
         if args.ensemble:
             predictor = load_ensemble(run, args.ensemble, trusted=args.trust, **how)
         else:
@@ -114,6 +107,18 @@ def build_predictor(args: argparse.Namespace):
 
         predictor = SlicedPredictor(predictor, args.slice_size)
     return predictor
+
+
+def load_asked(args: argparse.Namespace):
+    """The run of the config that the arguments ask for, without ``--exported``."""
+    from tood_d2 import model_zoo
+    from tood_d2.config import load_run
+
+    config, opts = args.config_file, args.opts
+    if config is None:
+        config = model_zoo.get_config_file(DEFAULT_MODEL)
+        opts = [f"train.init_checkpoint=tood://{DEFAULT_MODEL}", *opts]
+    return load_run(config, opts, args.trust)
 
 
 def check_files(args: argparse.Namespace, paths: list[str], targets: list[str]) -> None:
