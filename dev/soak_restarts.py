@@ -56,7 +56,7 @@ def _train(
         The number of kills before training ended.
 
     Raises:
-        RuntimeError: if it failed, with the end of what it printed.
+        RuntimeError: if it failed, with the messages of all processes.
     """
     folder.mkdir()
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
@@ -81,7 +81,8 @@ def _train(
                     kills += 1
         status = process.wait()
     if status:
-        raise RuntimeError(f"torchrun: status {status}: {log.read_text()[-2000:]}")
+        own = [x for x in log.read_text().splitlines() if x.startswith("train_net.py")]
+        raise RuntimeError(f"torchrun: status {status}: " + "\n".join(own))
     return kills
 
 
