@@ -16,7 +16,9 @@ from soak_kills import FINAL, Training, differences, environment
 from tabulate import tabulate
 from tqdm import tqdm
 
-RESTARTS = 4  # that torchrun is allowed in a run
+KILLS = 4  # in a run at most
+# That torchrun is allowed: it may need several if it is hit while the processes find each other.
+RESTARTS = 3 * KILLS
 
 
 def restarts(args: argparse.Namespace, folder: Path) -> int:
@@ -33,7 +35,7 @@ def restarts(args: argparse.Namespace, folder: Path) -> int:
         while counts["kills"] < args.kills:
             counts["runs"] += 1
             run = folder / f"run{counts['runs']}"
-            pauses = [generator.uniform(0, length) for _ in range(RESTARTS)]
+            pauses = [generator.uniform(0, length) for _ in range(KILLS)]
             kills = _train(training, run, pauses[: args.kills - counts["kills"]], generator)
             counts["kills"] += kills
             progress.update(kills)
