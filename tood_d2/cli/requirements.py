@@ -87,7 +87,7 @@ def check_nncf() -> None:
 
 def check_hub() -> None:
     """Raises MissingRequirement if what models are shared by is not installed."""
-    _check_optional("huggingface_hub", "models are shared by the Hugging Face Hub's", "tood_d2[hub]")
+    _check_optional("huggingface_hub", "models are shared by huggingface_hub", "huggingface_hub")
     _check_optional("safetensors", "weights are shared in the form of safetensors", "safetensors")
 
 

@@ -7,12 +7,13 @@ says to the constructor.
 """
 
 import contextlib
+import functools
 import os
 import tempfile
 from collections.abc import Collection, Iterator, Mapping, Sequence
 
 import numpy as np
-from huggingface_hub import HfApi, errors, hf_hub_download
+from huggingface_hub import HfApi, errors
 from huggingface_hub.utils import validate_repo_id
 from PIL import Image
 
@@ -189,28 +190,26 @@ class PretrainedPredictor(Predictor):
         Raises:
             OSError, ValueError: if the Hub refuses or cannot be reached, or an argument is wrong.
         """
-        api = open_hub(repo_id, token)
+        api, repo_id = open_hub(repo_id, token)
         with tempfile.TemporaryDirectory() as folder, _explained(repo_id):
             self.save_pretrained(folder, repo_id=repo_id, license=license, pictures=pictures)
             url = api.create_repo(repo_id, private=private, exist_ok=True)
-            api.upload_folder(
-                repo_id=url.repo_id, folder_path=folder, commit_message=commit_message
-            )
+            api.upload_folder(repo_id=repo_id, folder_path=folder, commit_message=commit_message)
         return str(url)
 
 
-def open_hub(repo_id: str, token: str | None = None) -> HfApi:
-    """The Hub, for a user whom it knows and who wants to upload to a repository.
+def open_hub(repo_id: str, token: str | None = None) -> tuple[HfApi, str]:
+    """The Hub, for a user whom it knows, and the whole name of a repository to upload to.
 
     Raises:
         OSError: if there is no token, the Hub refuses it or cannot be reached.
         ValueError: if no repository can have that name.
     """
-    api = HfApi(token=token, library_name="tood_d2", library_version=__version__)
+    api = _hub(token)
     with _explained(repo_id):
         validate_repo_id(repo_id)
-        api.whoami()
-    return api
+        user = api.whoami()["name"]
+    return api, repo_id if "/" in repo_id else f"{user}/{repo_id}"
 
 
 def check_empty(folder: str) -> None:
@@ -227,14 +226,27 @@ def _find(name: str, revision: str | None, token: str | None) -> TrainedModel:
             if not os.path.isfile(path):
                 raise FileNotFoundError(f"{path}: no such file, which a shared model has")
         return TrainedModel(*files)
-    where = {"revision": revision, "token": token, "library_name": "tood_d2"}
+    api, offline = _hub(token), False
     with _explained(name):
-        for file, limit in LIMITS.items():
-            found = hf_hub_download(name, file, dry_run=True, **where)
-            where["revision"] = found.commit_hash  # both of one commit
-            if found.file_size > limit:
-                raise ValueError(f"{name}: {file} has {found.file_size} bytes, {limit} at most")
-        return TrainedModel(*(hf_hub_download(name, file, **where) for file in LIMITS))
+        try:
+            info = api.model_info(name, revision=revision, files_metadata=True)
+        except errors.HfHubHTTPError:
+            raise
+        except (errors.HTTPError, errors.OfflineModeIsEnabled):
+            offline = True  # what was downloaded earlier does
+        else:
+            sizes = {x.rfilename: x.size or 0 for x in info.siblings or ()}
+            for file, limit in LIMITS.items():
+                if sizes.get(file, 0) > limit:
+                    raise ValueError(f"{name}: {file} has {sizes[file]} bytes, {limit} at most")
+        find = functools.partial(api.hf_hub_download, name, local_files_only=offline)
+        config = find(CONFIG, revision=revision)
+        commit = os.path.basename(os.path.dirname(config))
+        return TrainedModel(config, find(WEIGHTS, revision=commit))
+
+
+def _hub(token: str | None) -> HfApi:
+    return HfApi(token=token, library_name="tood_d2", library_version=__version__)
 
 
 # From the special to the general.
@@ -245,7 +257,8 @@ _REASONS = {
     "which 'hf auth login' or HF_TOKEN gives no access",
     errors.RevisionNotFoundError: "the model has no such revision",
     errors.RemoteEntryNotFoundError: f"no model of tood_d2, which has {CONFIG} and {WEIGHTS}",
-    errors.LocalEntryNotFoundError: "not downloaded before, and the Hub cannot be reached",
+    errors.LocalEntryNotFoundError: "not downloaded before, and the Hub cannot be reached or "
+    "HF_HUB_OFFLINE is set",
     errors.OfflineModeIsEnabled: "HF_HUB_OFFLINE is set, so the Hub is not asked",
     errors.HFValidationError: "neither a folder nor a name for a model, such as user/name",
 }
