@@ -163,7 +163,8 @@ class _Handler(BaseHTTPRequestHandler):
         if not name.startswith(f"{USER}/"):
             message = f"You don't have the rights to create a model under the namespace {name}"
             return self._answer({"error": message}, status=403, X_Error_Message=message)
-        visibility = wanted.get("visibility", "public")
+        old_way = "private" if wanted.get("private") else "public"
+        visibility = wanted.get("visibility", old_way)
         self.server.repositories[name] = {"visibility": visibility, "files": {}, "commit": ""}
         self._answer({"url": url})
 

@@ -141,6 +141,25 @@ class TestFolders:
         PretrainedPredictor.from_training(folder).save_pretrained(tmp_path / "shared")
         assert PretrainedPredictor.from_pretrained(tmp_path / "shared").class_names == CLASSES
 
+    def test_own_classes_have_to_be_trusted(self, detecting_model, tmp_path, monkeypatch):
+        code = "from tood_d2.modeling import TaskAlignedAssigner\n\n\n"
+        (tmp_path / "my_package.py").write_text(f"{code}class Mine(TaskAlignedAssigner): pass\n")
+        monkeypatch.syspath_prepend(tmp_path)
+        folder = shutil.copytree(detecting_model, tmp_path / "run")
+        config = (folder / "config.yaml").read_text()
+        config = config.replace("tood_d2.modeling.TaskAlignedAssigner", "my_package.Mine")
+        (folder / "config.yaml").write_text(config)
+        trusted = {"trusted": ["my_package"]}
+        model = PretrainedPredictor.from_training(folder, **trusted)
+        model.save_pretrained(tmp_path / "shared")
+        card = (tmp_path / "shared" / "README.md").read_text()
+        assert 'from_pretrained("shared", trusted=["my_package"])' in card
+        assert "--config-file shared/config.yaml --trust my_package" in card
+        with pytest.raises(ValueError, match="--trust my_package"):
+            PretrainedPredictor.from_pretrained(tmp_path / "shared")
+        loaded = PretrainedPredictor.from_pretrained(tmp_path / "shared", **trusted)
+        assert type(loaded.model.assigner).__name__ == "Mine"
+
     def test_a_folder_with_files_is_left_alone(self, predictor, tmp_path):
         (tmp_path / "README.md").write_text("mine")
         with pytest.raises(FileExistsError, match="there are files in it"):
@@ -320,7 +339,7 @@ class TestHub:
             PretrainedPredictor.from_pretrained("you/large")
         assert not any("you/large/resolve" in x for x in hub.requests)  # nothing is downloaded
         hub.add("you/bert", config_json=b"{}")
-        with pytest.raises(OSError, match="^you/bert: no model of tood_d2, which has config.yaml"):
+        with pytest.raises(OSError, match="^you/bert: no model of tood_d2, as config.yaml and"):
             PretrainedPredictor.from_pretrained("you/bert")
 
     @pytest.mark.parametrize(

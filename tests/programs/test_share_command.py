@@ -1,6 +1,7 @@
 """The command line that shares a model."""
 
 import os
+import sys
 
 import pytest
 from script_runs import Command, run
@@ -55,3 +56,11 @@ def test_faults_are_found_before_the_model_is_loaded(tmp_path, monkeypatch, argu
 def test_what_is_no_model_is_named(tmp_path):
     outcome = share(tmp_path, "no_model", "--output", "new")
     assert outcome.messages[0].startswith("share.py: no_model: no trained model, which is a folder")
+
+
+@pytest.mark.parametrize("package", ["huggingface_hub", "safetensors"])
+def test_missing_packages_are_named(tmp_path, monkeypatch, package):
+    monkeypatch.setitem(sys.modules, package, None)
+    outcome = share(tmp_path, "no_model", "--output", "new")
+    (message,) = outcome.messages
+    assert outcome.status == 2 and message.endswith(f"pip install {package}")

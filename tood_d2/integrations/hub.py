@@ -6,18 +6,13 @@ this is not huggingface_hub's ``ModelHubMixin``: it would pass whatever a strang
 says to the constructor.
 """
 
-import contextlib
-import functools
 import os
 import tempfile
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
-from huggingface_hub import HfApi, errors
-from huggingface_hub.utils import validate_repo_id
 from PIL import Image
 
-from .. import __version__
 from ..checkpoint import save_weights
 from ..checkpoint.atomic import atomic_write
 from ..cli.messages import describe
@@ -30,15 +25,16 @@ from ..inference import Predictor, TrainedModel, find_trained_model, load_detect
 from ..inference.drawing import draw_detections
 from ..inference.image_files import find_images
 from ..inference.trained_models import read_results
+from .hub_client import download, explained, open_hub
 from .model_card import check_license, model_card
 
 CONFIG, WEIGHTS, CARD = "config.yaml", "model.safetensors", "README.md"
 LIMITS = {CONFIG: MAX_BYTES, WEIGHTS: 8_000_000_000}
-"""Bytes of a file above which it is not downloaded."""
+"""The files that are downloaded, and the most bytes that they may have."""
 
 MAX_PICTURES = 4
-MAX_SIDE = 1280
-MIN_SCORE = 0.3
+MAX_SIDE = 1280  # of a picture, in pixels
+MIN_SCORE = 0.3  # of a detection that is drawn
 
 
 class PretrainedPredictor(Predictor):
@@ -96,20 +92,18 @@ class PretrainedPredictor(Predictor):
         run = load_run(model.config_file, trusted=trusted)
         try:
             run = run.without_files()  # its data would be a stranger's paths on this machine
+            key = run.key("class_names")
             if not all(isinstance(x, str) for x in run.options.class_names):
-                raise ValueError(f"{run.key('class_names')} should be texts")
+                raise ValueError(f"{key} should be texts")
             predictor = cls(run.with_options(init_checkpoint=model.weights), **how)
-            number = getattr(predictor.model, "num_classes", 0)
-            if len(predictor.class_names) < number:
-                raise ValueError(
-                    f"{run.key('class_names')} has {len(predictor.class_names)} names for {number} "
-                    "classes"
-                )
+            number, names = getattr(predictor.model, "num_classes", 0), predictor.class_names
+            if len(names) < number:
+                raise ValueError(f"{key} has {len(names)} names for {number} classes")
         except Exception as error:  # of any kind, as the config may be anything
             text = describe(error)
-            known = (model.config_file, model.weights)
-            at = "" if any(x in text for x in known) else f"{model.config_file}: "
-            raise ValueError(at + text) from error
+            if not any(path in text for path in model):
+                text = f"{model.config_file}: {text}"
+            raise ValueError(text) from error
         return predictor
 
     def save_pretrained(
@@ -131,7 +125,7 @@ class PretrainedPredictor(Predictor):
         Raises:
             OSError, ValueError: if the folder is not empty, or an argument is wrong.
         """
-        folder, license = os.fspath(folder), check_license(license)
+        folder, license = os.path.abspath(folder), check_license(license)
         images = [read_image(x, "RGB") for x in find_images(pictures)[:MAX_PICTURES]]
         check_empty(folder)
         os.makedirs(folder, exist_ok=True)
@@ -144,19 +138,18 @@ class PretrainedPredictor(Predictor):
         config = os.path.join(folder, CONFIG)
         with atomic_write(config, "w") as file:
             file.write(run.dump())
-        packages = sorted(foreign_packages(read_yaml(config)))
-        drawn = [self._draw(image, folder, i) for i, image in enumerate(images, start=1)]
         card = model_card(
-            repo_id or os.path.basename(os.path.abspath(folder)),
+            repo_id or os.path.basename(folder),
             self.run,
             self.results,
             license=license,
-            pictures=drawn,
-            packages=packages,
+            pictures=[self._draw(x, folder, i) for i, x in enumerate(images, start=1)],
+            packages=sorted(foreign_packages(read_yaml(config))),
         )
         card.save(os.path.join(folder, CARD))
 
     def _draw(self, image: np.ndarray, folder: str, number: int) -> str:
+        """Draws detections into the folder; the name of the picture."""
         (found,) = self.detect([image])
         found = found[found.scores >= MIN_SCORE]
         picture = Image.fromarray(draw_detections(image, found, self.class_names).get_image())
@@ -191,25 +184,11 @@ class PretrainedPredictor(Predictor):
             OSError, ValueError: if the Hub refuses or cannot be reached, or an argument is wrong.
         """
         api, repo_id = open_hub(repo_id, token)
-        with tempfile.TemporaryDirectory() as folder, _explained(repo_id):
+        with tempfile.TemporaryDirectory() as folder, explained(repo_id):
             self.save_pretrained(folder, repo_id=repo_id, license=license, pictures=pictures)
             url = api.create_repo(repo_id, private=private, exist_ok=True)
             api.upload_folder(repo_id=repo_id, folder_path=folder, commit_message=commit_message)
         return str(url)
-
-
-def open_hub(repo_id: str, token: str | None = None) -> tuple[HfApi, str]:
-    """The Hub, for a user whom it knows, and the whole name of a repository to upload to.
-
-    Raises:
-        OSError: if there is no token, the Hub refuses it or cannot be reached.
-        ValueError: if no repository can have that name.
-    """
-    api = _hub(token)
-    with _explained(repo_id):
-        validate_repo_id(repo_id)
-        user = api.whoami()["name"]
-    return api, repo_id if "/" in repo_id else f"{user}/{repo_id}"
 
 
 def check_empty(folder: str) -> None:
@@ -220,60 +199,10 @@ def check_empty(folder: str) -> None:
 
 
 def _find(name: str, revision: str | None, token: str | None) -> TrainedModel:
-    if os.path.isdir(name):
-        files = [os.path.join(name, x) for x in LIMITS]
-        for path in files:
-            if not os.path.isfile(path):
-                raise FileNotFoundError(f"{path}: no such file, which a shared model has")
-        return TrainedModel(*files)
-    api, offline = _hub(token), False
-    with _explained(name):
-        try:
-            info = api.model_info(name, revision=revision, files_metadata=True)
-        except errors.HfHubHTTPError:
-            raise
-        except (errors.HTTPError, errors.OfflineModeIsEnabled):
-            offline = True  # what was downloaded earlier does
-        else:
-            sizes = {x.rfilename: x.size or 0 for x in info.siblings or ()}
-            for file, limit in LIMITS.items():
-                if sizes.get(file, 0) > limit:
-                    raise ValueError(f"{name}: {file} has {sizes[file]} bytes, {limit} at most")
-        find = functools.partial(api.hf_hub_download, name, local_files_only=offline)
-        config = find(CONFIG, revision=revision)
-        commit = os.path.basename(os.path.dirname(config))
-        return TrainedModel(config, find(WEIGHTS, revision=commit))
-
-
-def _hub(token: str | None) -> HfApi:
-    return HfApi(token=token, library_name="tood_d2", library_version=__version__)
-
-
-# From the special to the general.
-_REASONS = {
-    errors.LocalTokenNotFoundError: "there is no token, run 'hf auth login' or set HF_TOKEN",
-    errors.GatedRepoError: "its owner has to give you access, ask on its page",
-    errors.RepositoryNotFoundError: "no folder here and no model on the Hub, or a private one for "
-    "which 'hf auth login' or HF_TOKEN gives no access",
-    errors.RevisionNotFoundError: "the model has no such revision",
-    errors.RemoteEntryNotFoundError: f"no model of tood_d2, which has {CONFIG} and {WEIGHTS}",
-    errors.LocalEntryNotFoundError: "not downloaded before, and the Hub cannot be reached or "
-    "HF_HUB_OFFLINE is set",
-    errors.OfflineModeIsEnabled: "HF_HUB_OFFLINE is set, so the Hub is not asked",
-    errors.HFValidationError: "neither a folder nor a name for a model, such as user/name",
-}
-
-
-@contextlib.contextmanager
-def _explained(name: str) -> Iterator[None]:
-    """Makes one line of the Hub's errors, with the name of what was wanted."""
-    try:
-        yield
-    except tuple(_REASONS) as error:
-        reason = next(text for kind, text in _REASONS.items() if isinstance(error, kind))
-        kind = ValueError if isinstance(error, ValueError) else OSError
-        raise kind(f"{name}: {reason}") from error
-    except errors.HfHubHTTPError as error:
-        raise OSError(f"{name}: the Hub refuses, {describe(error)}") from error
-    except errors.HTTPError as error:  # of the network
-        raise OSError(f"{name}: the Hub cannot be reached, {describe(error)}") from error
+    if not os.path.isdir(name):
+        return TrainedModel(*download(name, LIMITS, revision, token))
+    paths = [os.path.join(name, file) for file in LIMITS]
+    for path in paths:
+        if not os.path.isfile(path):
+            raise FileNotFoundError(f"{path}: no such file, which a shared model has")
+    return TrainedModel(*paths)

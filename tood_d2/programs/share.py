@@ -39,15 +39,16 @@ def run(args: argparse.Namespace) -> None:
     check_hub()
     with fast_imports(compiler=False):
         from tood_d2.inference.image_files import find_images
-        from tood_d2.integrations import hub
+        from tood_d2.integrations.hub import PretrainedPredictor, check_empty
+        from tood_d2.integrations.hub_client import open_hub
         from tood_d2.integrations.model_card import check_license
 
     how = {"pictures": find_images(args.pictures), "license": check_license(args.license)}
     if args.output:
-        hub.check_empty(args.output)
+        check_empty(args.output)
     else:
-        hub.open_hub(args.to)
-    predictor = hub.PretrainedPredictor.from_training(args.model, trusted=args.trust)
+        open_hub(args.to)
+    predictor = PretrainedPredictor.from_training(args.model, trusted=args.trust)
     if args.output:
         predictor.save_pretrained(args.output, **how)
         print(f"{printable(args.output)}: written; read its README.md before you pass it on")
