@@ -13,6 +13,7 @@ PROGRAMS = {
     "data": "convert, split, check, repair and show data",
     "app": "try models on images in a browser",
     "export": "write a model for ONNX Runtime or torch.export",
+    "share": "share a trained model by the Hugging Face Hub, or as a folder",
     "convert-checkpoint": "convert weights from and to the authors' code and MMDetection",
     "analyze-alignment": "measure how classification and localisation agree",
     "visualize-alignment": "draw where objects are classified and localised best",

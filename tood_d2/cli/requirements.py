@@ -85,6 +85,12 @@ def check_nncf() -> None:
     _check_optional("nncf", "int8 models are made by NNCF", "nncf")
 
 
+def check_hub() -> None:
+    """Raises MissingRequirement if what models are shared by is not installed."""
+    _check_optional("huggingface_hub", "models are shared by huggingface_hub", "huggingface_hub")
+    _check_optional("safetensors", "weights are shared in the form of safetensors", "safetensors")
+
+
 def _check_optional(module: str, purpose: str, package: str) -> None:
     try:
         importlib.import_module(module)

@@ -59,6 +59,8 @@ class Options:
     """Folder of its images."""
     class_names: list = _option([], "dataset.class_names DATASETS.CLASS_NAMES")
     """Names of the classes; training fills it."""
+    category_ids: list = _option([], "dataset.category_ids DATASETS.CATEGORY_IDS")
+    """Ids of the classes in results, where the data are not there to tell; training fills it."""
     min_object_size: float = _option(
         0.0, "dataset.min_object_size DATASETS.MIN_OBJECT_SIZE", at_least=0
     )
