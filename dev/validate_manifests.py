@@ -70,7 +70,11 @@ def _without_unknown_fields(schema):
         return schema
     strict = {key: _without_unknown_fields(value) for key, value in schema.items()}
     is_open = schema.get("x-kubernetes-preserve-unknown-fields")
-    if isinstance(schema.get("properties"), dict) and schema.get("type") == "object" and not is_open:
+    if (
+        isinstance(schema.get("properties"), dict)
+        and schema.get("type") == "object"
+        and not is_open
+    ):
         strict.setdefault("additionalProperties", False)
     return strict
 

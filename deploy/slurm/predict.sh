@@ -9,13 +9,13 @@
 #SBATCH --ntasks-per-node=1
 #SBATCH --cpus-per-task=16
 #SBATCH --time=24:00:00
-#SBATCH --signal=B:TERM@60
+#SBATCH --signal=B:USR1@60
 #SBATCH --requeue
 #SBATCH --no-kill
 #SBATCH --open-mode=append
 
 # A minute before the end; started again, it goes on with the shards that are missing.
-trap 'scontrol requeue "$SLURM_JOB_ID"; exit 143' TERM
+trap 'scontrol requeue "$SLURM_JOB_ID"; exit' USR1
 
 # Without a token, whoever reaches the port could run programs under this account.
 RAY_AUTH_TOKEN=$(od -An -N32 -tx1 /dev/urandom | tr -d ' \n')
@@ -26,7 +26,8 @@ export ADDRESS RAY_AUTH_TOKEN RAY_AUTH_MODE=token
 # The first machine starts the cluster, the others join. One that fails takes no other with it.
 # shellcheck disable=SC2016 # each machine has its own values
 srun --cpus-per-task="$SLURM_CPUS_PER_TASK" --no-kill --kill-on-bad-exit=0 bash -c '
-    where=(--head --port "${ADDRESS##*:}" --include-dashboard false)
+    where=(--head --port "${ADDRESS##*:}" --temp-dir "/tmp/ray_$SLURM_JOB_ID")
+    where+=(--include-dashboard false)
     if [ "$SLURM_PROCID" != 0 ]; then
         until ray status --address "$ADDRESS" >/dev/null 2>&1; do sleep 1; done
         where=(--address "$ADDRESS")

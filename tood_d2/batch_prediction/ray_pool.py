@@ -85,9 +85,8 @@ def detect_on_ray(
     Raises:
         ConnectionError: if no cluster is at this address, or it asks for a token.
     """
-    address = None if args.ray == "local" else args.ray
     try:
-        ray.init(address, log_to_driver=False, logging_level=logging.ERROR)
+        ray.init(args.ray, log_to_driver=False, logging_level=logging.ERROR)
     except ConnectionError as error:
         raise ConnectionError(
             f"--ray {args.ray}: {error} (is it there? one with a token takes only who has "
