@@ -28,6 +28,7 @@ _OF_A_MACHINE = (
     "test_json",
     "test_images",
     "output_dir",
+    "remote_dir",
     "init_checkpoint",
     "wandb_project",
 )
