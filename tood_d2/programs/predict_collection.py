@@ -124,16 +124,20 @@ def describe_model(args: argparse.Namespace) -> dict[str, str]:
     """
     names = ("batch_size", "confidence_threshold", "optimize", "slice_size", "tta")
     described = {name: str(getattr(args, name)) for name in names}
-    if args.exported:
-        files = [args.exported]
-        if args.exported.endswith(".xml"):
-            files.append(os.path.splitext(args.exported)[0] + ".bin")
-    else:
+    if not args.exported:
         described["opts"] = " ".join(args.opts)
-        files = [*_weights(args)]
-    for path in files:
+    for path in find_weights(args):
         described[path] = hashlib.sha256(Path(path).read_bytes()).hexdigest()
     return described
+
+
+def find_weights(args: argparse.Namespace) -> list[str]:
+    """The files, on this machine, of a model that :func:`.build_predictor` makes."""
+    if not args.exported:
+        return [*_weights(args)]
+    if args.exported.endswith(".xml"):
+        return [args.exported, os.path.splitext(args.exported)[0] + ".bin"]
+    return [args.exported]
 
 
 def _weights(args: argparse.Namespace) -> Iterator[str]:
