@@ -223,7 +223,7 @@ def build_app(service: Service) -> FastAPI:
 def _token_check(token: bytes) -> Callable:
     bearer = HTTPBearer(auto_error=False)
 
-    def check(
+    async def check(
         credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)],
     ) -> None:
         given = credentials.credentials.encode("latin-1") if credentials else b""
