@@ -13,6 +13,7 @@ for package in ("fastapi", "httpx", "prometheus_client", "uvicorn"):
     pytest.importorskip(package)
 
 import httpx  # noqa: E402
+from script_runs import own_logging  # noqa: E402
 from service_runs import DETECT, wait_until  # noqa: E402
 
 from tood_d2.config import load_run  # noqa: E402
@@ -25,20 +26,32 @@ ROOT = Path(__file__).resolve().parents[2]
 
 @pytest.fixture
 def run(monkeypatch, capsys, tmp_path):
-    """Runs the program until it ends: exit status and what it says."""
-    monkeypatch.setattr(sys, "argv", ["serve"])
+    """Runs the program until it fails: what it says on the standard error and output."""
     monkeypatch.chdir(tmp_path)
     before = signal.getsignal(signal.SIGTERM)
 
     def _run(*arguments):
         monkeypatch.setattr(sys, "argv", ["serve", *map(str, arguments)])
-        with pytest.raises(SystemExit) as stop:
+        with own_logging(), pytest.raises(SystemExit) as stop:
             serve.main()
         assert stop.value.code == 2
-        return capsys.readouterr().err.strip().splitlines()
+        output, errors = capsys.readouterr()
+        return errors.strip().splitlines(), output
 
     yield _run
     signal.signal(signal.SIGTERM, before)
+
+
+@pytest.fixture
+def fails(run):
+    """The last line on the standard error, which is all of it after argparse's usage."""
+
+    def _fails(*arguments):
+        lines = run(*arguments)[0]
+        assert len(lines) == 1 or lines[0].startswith("usage: ")
+        return lines[-1]
+
+    return _fails
 
 
 @pytest.fixture
@@ -64,32 +77,31 @@ class TestArguments:
             (["--exported", "a.onnx", "--tta"], "--exported or --onnx goes with none of"),
         ],
     )
-    def test_wrong_values(self, run, arguments, message):
-        assert message in run(*arguments)[-1]
+    def test_wrong_values(self, fails, arguments, message):
+        assert message in fails(*arguments)
 
     @pytest.mark.parametrize("port", [-1, 70_000])
-    def test_no_port(self, run, port):
-        (message,) = run("--port", port)
-        assert f"--host 127.0.0.1 --port {port} cannot be served" in message
+    def test_no_port(self, fails, port):
+        assert f"--host 127.0.0.1 --port {port} cannot be served" in fails("--port", port)
 
-    def test_no_host(self, run):
-        assert "--host nowhere.invalid --port 8000 cannot" in run("--host", "nowhere.invalid")[0]
+    def test_no_host(self, fails):
+        assert "--host nowhere.invalid --port 8000 cannot" in fails("--host", "nowhere.invalid")
 
-    def test_a_port_that_is_taken(self, run):
+    def test_a_port_that_is_taken(self, fails):
         """It is noticed before the model, which does not exist."""
         with socket.create_server(("127.0.0.1", 0)) as server:
             port = server.getsockname()[1]
-            lines = run("--port", port, "--exported", "missing.onnx")
-        assert lines == [f"serve: port {port} is taken: choose another one with --port"]
+            message = fails("--port", port, "--exported", "missing.onnx")
+        assert message == f"serve: port {port} is taken: choose another one with --port"
 
-    def test_no_model(self, run):
-        assert run("--port", 0, "--config-file", "no.yaml")[-1].startswith("serve: 'no.yaml': no")
-        assert "a.pth: an exported model is a file" in run("--port", 0, "--exported", "a.pth")[-1]
+    def test_no_model(self, fails):
+        assert fails("--port", 0, "--config-file", "no.yaml").startswith("serve: 'no.yaml': no")
+        assert "a.pth: an exported model is a file" in fails("--port", 0, "--exported", "a.pth")
 
     @pytest.mark.parametrize("module", ["fastapi", "uvicorn", "prometheus_client"])
-    def test_a_package_that_is_missing(self, run, monkeypatch, module):
+    def test_a_package_that_is_missing(self, fails, monkeypatch, module):
         monkeypatch.setitem(sys.modules, module, None)
-        (message,) = run("--port", 0)
+        message = fails("--port", 0)
         assert "models are served by FastAPI" in message and "tood_d2[serve]" in message
 
 
@@ -108,30 +120,29 @@ class TestToken:
         assert serve.read_token(str(tmp_path / "token")) == b"of-file"
 
     @pytest.mark.parametrize("text", ["", "\n", "two words", "ümlaut", "a\0b"])
-    def test_what_is_none(self, run, tmp_path, text):
+    def test_what_is_none(self, fails, tmp_path, text):
         """An empty token would let everybody in."""
         (tmp_path / "token").write_text(text)
-        (message,) = run("--port", 0, "--token-file", "token")
+        message = fails("--port", 0, "--token-file", "token")
         assert message == "serve: token: a token is one word of ASCII characters"
 
-    def test_an_empty_one_in_the_environment(self, run, monkeypatch):
+    def test_an_empty_one_in_the_environment(self, fails, monkeypatch):
         monkeypatch.setenv(serve.TOKEN, "")
-        assert run("--port", 0) == [
-            f"serve: {serve.TOKEN}: a token is one word of ASCII characters"
-        ]
+        message = f"serve: {serve.TOKEN}: a token is one word of ASCII characters"
+        assert fails("--port", 0) == message
 
-    def test_a_file_that_is_missing(self, run):
-        assert "token.txt" in run("--port", 0, "--token-file", "token.txt")[0]
+    def test_a_file_that_is_missing(self, fails):
+        assert "token.txt" in fails("--port", 0, "--token-file", "token.txt")
 
 
 @pytest.mark.parametrize(
     ("host", "token", "warned"),
     [("0.0.0.0", None, True), ("0.0.0.0", b"x", False), ("127.0.0.1", None, False)],
 )
-def test_a_warning_if_anybody_can_use_it(run, log, monkeypatch, host, token, warned):
+def test_a_warning_if_anybody_can_use_it(run, monkeypatch, host, token, warned):
     monkeypatch.setattr(serve, "read_token", lambda path: token)
-    run("--host", host, "--port", 0, "--exported", "missing.pth")
-    assert ("Whoever reaches 0.0.0.0 can use the model" in log.text) == warned
+    _, output = run("--host", host, "--port", 0, "--exported", "missing.pth")
+    assert ("Whoever reaches 0.0.0.0 can use the model" in output) == warned
 
 
 @pytest.mark.parametrize(
@@ -169,18 +180,17 @@ def test_from_start_to_end(model, detecting_model, shapes, tmp_path):
             wait_until(lambda: client.get("/readyz").status_code == 200, seconds=120)
             answer = client.post(DETECT, content=image.read_bytes()).json()
             assert client.get("/v1/model", headers={"Authorization": "x"}).status_code == 401
-            request = client.build_request("POST", DETECT, content=image.read_bytes())
-            lines = [f"{k}: {v}" for k, v in request.headers.items()]
             host, port = url.removeprefix("http://").split(":")
+            content = image.read_bytes()
+            head = f"POST {DETECT} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer secret\r\n"
+            head += f"Expect: 100-continue\r\nContent-Length: {len(content)}\r\n\r\n"
             with socket.create_connection((host, int(port)), timeout=60) as connection:
-                head = "\r\n".join([f"POST {DETECT} HTTP/1.1", *lines, "", ""]).encode()
-                connection.sendall(head + request.content[:-1])
-                wait_until(lambda: connection.send(b"") == 0)
-                client.get("/healthz")  # by now the other request has begun
+                connection.sendall(head.encode())
+                assert connection.recv(1000).startswith(b"HTTP/1.1 100")  # it is in work
                 process.send_signal(signal.SIGTERM)
                 wait_until(lambda: refuses(client))
-                connection.sendall(request.content[-1:])
-                assert connection.recv(10_000).startswith(b"HTTP/1.1 200")
+                connection.sendall(content)
+                assert connection.recv(1000).startswith(b"HTTP/1.1 200")
         assert process.wait(60) == 0
         assert "Traceback" not in process.stderr.read()
     finally:
