@@ -12,6 +12,7 @@ PROGRAMS = {
     "predict-collection": "detect in any number of images, here or on a cluster",
     "data": "convert, split, check, repair and show data",
     "app": "try models on images in a browser",
+    "serve": "answer requests of other programs over HTTP",
     "export": "write a model for ONNX Runtime or torch.export",
     "share": "share a trained model by the Hugging Face Hub, or as a folder",
     "convert-checkpoint": "convert weights from and to the authors' code and MMDetection",

@@ -45,8 +45,10 @@ def parse_args() -> argparse.Namespace:
     return args
 
 
-def add_model_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds what :func:`build_predictor` takes."""
+def add_model_arguments(
+    parser: argparse.ArgumentParser, max_megapixels: float | None = None
+) -> None:
+    """Adds what :func:`build_predictor` takes; by default Pillow's limit to images stays."""
     add = parser.add_argument
     add(
         "--exported",
@@ -67,8 +69,9 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     add(
         "--max-megapixels",
         type=float,
+        default=max_megapixels,
         metavar="N",
-        help="largest image to read (179); a larger one can fill the memory",
+        help=f"largest image to read ({max_megapixels or 179}); a larger one can fill the memory",
     )
     help = f"config, .py or .yaml; by default {DEFAULT_MODEL}'s, for COCO"
     add_config_arguments(parser, help=help)
@@ -86,7 +89,11 @@ def check_model_arguments(parser: argparse.ArgumentParser, args: argparse.Namesp
 
 
 def build_predictor(args: argparse.Namespace):
-    """The predictor that the arguments ask for."""
+    """The predictor that the arguments ask for. Limits the size of images that can be read."""
+    if args.max_megapixels:
+        from PIL import Image
+
+        Image.MAX_IMAGE_PIXELS = int(args.max_megapixels * 1e6 / 2)  # Pillow refuses twice as many
     if args.slice_size:
         check_sahi()
     if args.exported:
@@ -158,14 +165,10 @@ def check_files(args: argparse.Namespace, paths: list[str], targets: list[str]) 
 
 def run(args: argparse.Namespace) -> int:
     with fast_imports(compiler=False):
-        from PIL import Image
-
         from tood_d2.cli.outputs import whole_file
         from tood_d2.inference.image_files import find_images, output_paths
         from tood_d2.inference.pictures import Demo, video_path
 
-    if args.max_megapixels:
-        Image.MAX_IMAGE_PIXELS = int(args.max_megapixels * 1e6 / 2)  # Pillow refuses twice as many
     paths = find_images(args.input or [])
     targets = output_paths(paths, args.output)
     if args.video_input:

@@ -123,28 +123,35 @@ def describe_model(args: argparse.Namespace) -> dict[str, str]:
     """
     names = ("batch_size", "confidence_threshold", "optimize", "slice_size", "tta")
     described = {name: str(getattr(args, name)) for name in names}
-    if args.exported:
-        files = [args.exported]
-        if args.exported.endswith(".xml"):
-            files.append(os.path.splitext(args.exported)[0] + ".bin")
-    else:
-        from detectron2.utils.file_io import PathManager
-        from tood_d2.inference.trained_models import find_trained_model
-
-        run = load_asked(args)
+    if not args.exported:
         described["opts"] = " ".join(args.opts)
         # The machines of a cluster may differ in their device.
-        described["config"] = _fingerprint(run.with_options(device="cpu").dump().encode())
-        files = [find_trained_model(path).weights for path in args.ensemble]
-        if run.options.init_checkpoint:
-            files.append(PathManager.get_local_path(run.options.init_checkpoint))
-    for path in files:
+        described["config"] = _fingerprint(
+            load_asked(args).with_options(device="cpu").dump().encode()
+        )
+    for path in find_weights(args):
         described[path] = _fingerprint(Path(path).read_bytes())
     return described
 
 
 def _fingerprint(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
+
+
+def find_weights(args: argparse.Namespace) -> list[str]:
+    """The files, on this machine, of a model that :func:`.build_predictor` makes."""
+    if args.exported:
+        files = [args.exported]
+        if args.exported.endswith(".xml"):
+            files.append(os.path.splitext(args.exported)[0] + ".bin")
+        return files
+    from detectron2.utils.file_io import PathManager
+    from tood_d2.inference.trained_models import find_trained_model
+
+    files = [find_trained_model(path).weights for path in args.ensemble]
+    if weights := load_asked(args).options.init_checkpoint:
+        files.append(PathManager.get_local_path(weights))
+    return files
 
 
 def main() -> int:
