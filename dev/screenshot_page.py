@@ -102,7 +102,7 @@ def main() -> None:
                 page.wait_for_function("document.querySelector('#scores img')?.naturalWidth > 0")
                 page.wait_for_timeout(1000)
                 take("head")
-                page.get_by_role("tab", name="Detections").click()
+                page.get_by_role("tab", name="Objects").click()
                 if compare(page):
                     take("pair")
                 page.get_by_role("tab", name="Video").click()

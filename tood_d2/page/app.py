@@ -21,13 +21,14 @@ from ..inspection.image_analysis import draw_scaled
 from ..text import printable
 from . import results
 from .models import Model, choose_examples
-from .results import BOX, ClassColors
+from .results import COLUMNS, ClassColors
 from .session import Session
 from .video import MAX_SECONDS, draw_video, limit, open_video
 
 MAX_MODELS = 2  # in memory
 UPLOAD_HINT = "Choose an example or upload an image."
-VIDEO_HINT = f"Upload a video and press “Detect”. The first {MAX_SECONDS} seconds count."
+VIDEO_HINT = f"Upload a video and press Detect. The model looks at its first {MAX_SECONDS} seconds."
+STOPPED = "Stopped. Press Detect to begin again."
 CLICK_HINT = "Click into a picture to see what is predicted there."
 NO_HEAD = "An exported model gives detections alone. Choose a trained one to see its head."
 NO_FILE = {"value": None, "interactive": False}
@@ -149,33 +150,19 @@ class App:
         ]
         return (
             *(pictures if is_pair else [*pictures, second]),
-            self.count_table(results.count_classes(found), [*"AB"] if is_pair else ["number"]),
-            self.detection_table(found),
+            self.table(["class", *("AB" if is_pair else ["number"])], results.count_classes(found)),
+            self.table([*COLUMNS, *["model"] * is_pair], results.all_rows(found)),
             *(gr.DownloadButton(value=x, interactive=True) for x in files),
             results.summarize(found, session.file_name),
         )
 
-    def count_table(self, rows: list[list], headers: Sequence[str]) -> dict:
+    def table(self, headers: Sequence[str], rows: list[list]) -> dict:
         """A table whose rows begin with the name of a class, which gets its colour."""
-        return self._colored(["class", *headers], rows)
-
-    def detection_table(self, found: Sequence[results.Result]) -> dict:
-        """The detections of one model, or of two, "A" and "B"."""
-        if len(found) == 1:
-            return self._colored(["class", "score %", *BOX], found[0].rows())
-        rows = [
-            [name, *numbers, letter]
-            for letter, x in zip("AB", found, strict=True)
-            for name, *numbers in x.rows()
-        ]
-        return self._colored(["class", "score %", *BOX, "model"], rows)
-
-    def _colored(self, headers: Sequence[str], rows: list[list]) -> dict:
         styles = [
             [f"border-left: 0.75rem solid {self.colors.css(row[0])}", *[""] * (len(row) - 1)]
             for row in rows
         ]
-        return {"headers": headers, "data": rows, "metadata": {"styling": styles}}
+        return {"headers": [*headers], "data": rows, "metadata": {"styling": styles}}
 
     def show_row(self, session: Session | None, event: gr.SelectData):
         """Draws only the detection whose row was clicked. Returns two pictures and a message."""
@@ -262,8 +249,7 @@ class App:
         rows = [[key, value] for key, value in most.items()]
         message = f"{number} frames of {name}: {number / seconds:.1f} a second."
         if number < len(video):
-            message += f" Only the first {MAX_SECONDS} seconds count."
+            message += f" These are its first {MAX_SECONDS} seconds."
         if not rows:
             message += " Nothing found. Lower the score to see more."
-        table = self.count_table(rows, ["most in a frame"])
-        yield folder, output, table, message
+        yield folder, output, self.table(["class", "most in a frame"], rows), message

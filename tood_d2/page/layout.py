@@ -4,23 +4,19 @@ from functools import partial
 
 import gradio as gr
 
-from .app import CLICK_HINT, UPLOAD_HINT, VIDEO_HINT, App
+from .app import CLICK_HINT, COLUMNS, STOPPED, UPLOAD_HINT, VIDEO_HINT, App
 
 SCORE_THRESH = 30  # per cent
 HOUR = 3600  # seconds after which the files of a user are deleted
 TITLE = """# Try object detectors on your images
-Choose an image: the page shows which objects a model finds in it, how sure it is, and what it takes.
+Choose an image: the page shows which objects a model finds in it, how sure it is, and how long it took.
 """
 CAMERA_HINT = "Browsers give a camera only to pages on this machine or with https."
 HEAD_HINT = """Bright places of *Score* and *Alignment* are near 1, dark ones near 0. *Score* is that
 of the best class at each location, *Alignment* the map M by which it is corrected. The first model
 is shown."""
 HEAD_PICTURES = {"location": "Location", "scores": "Score", "alignment": "Alignment M"}
-DOWNLOADS = {
-    "json": "Detections (JSON)",
-    "png": "Picture (PNG)",
-    "html": "Report (HTML)",
-}
+DOWNLOADS = {"json": "Save JSON", "png": "Save picture", "html": "Save report"}
 TOGGLE_DARK = "() => { document.body.classList.toggle('dark'); }"
 
 
@@ -37,17 +33,15 @@ def text_box(value: str, elem_id: str, label: str) -> gr.Textbox:
     )
 
 
-def table(elem_id: str, headers: list[str], label: str, **kwargs) -> gr.Dataframe:
+def table(elem_id: str, headers: list[str], label: str) -> gr.Dataframe:
     """A table that shows texts as they are."""
-    kinds = ["str", *["number"] * (len(headers) - 1)]
     return gr.Dataframe(
         headers=headers,
-        datatype=kinds,
+        datatype=["str", "number", "str"],
         label=label,
         elem_id=elem_id,
         interactive=False,
         buttons=[],
-        **kwargs,
     )
 
 
@@ -61,29 +55,26 @@ def build_page(app: App) -> gr.Blocks:
         path = gr.State()  # of the image
         clip = gr.State(time_to_live=HOUR)  # the folder of a video
         head_visible = gr.State(False)
-        with gr.Row():
-            gr.Markdown(TITLE)
-            theme = gr.Button("Light or dark", size="sm", min_width=120, elem_id="theme")
+        gr.Markdown(TITLE)
         with gr.Row():
             with gr.Column(scale=1, min_width=300):
                 name = gr.Dropdown(app.names, value=first, label="Model", elem_id="model")
                 choices = [("none", ""), *((x, x) for x in app.names)]
                 second = gr.Dropdown(choices, value="", label="Compare with", elem_id="second")
-                with gr.Tab("Image", id="image") as image_tab:
+                with gr.Tab("Image") as image_tab:
                     # Gradio itself would show the name of a wrong file as HTML.
                     upload = gr.File(label="Image", height=140, elem_id="upload")
                     examples = gr.Gallery(
                         thumbnails,
                         label="Examples",
                         columns=3,
-                        height="auto",
                         allow_preview=False,
                         buttons=[],
                         interactive=False,
                         visible=bool(thumbnails),
                         elem_id="examples",
                     )
-                with gr.Tab("Camera", id="camera") as camera_tab:
+                with gr.Tab("Camera") as camera_tab:
                     camera = gr.Image(
                         label="Camera",
                         sources=["webcam"],
@@ -94,76 +85,78 @@ def build_page(app: App) -> gr.Blocks:
                         elem_id="camera",
                     )
                     gr.Markdown(CAMERA_HINT)
-                with gr.Tab("Video", id="video") as video_tab:
+                with gr.Tab("Video") as video_tab:
                     video = gr.File(label="Video", height=140, elem_id="video")
                     with gr.Row():
                         start = gr.Button("Detect", variant="primary", min_width=100)
                         stop = gr.Button("Stop", min_width=100)
             with gr.Column(scale=3, min_width=300):
-                with gr.Group():
-                    with gr.Row():
-                        score = gr.Slider(
-                            0, 100, SCORE_THRESH, step=1, label="Score at least, %", elem_id="score"
-                        )
-                        nms = gr.Slider(
-                            0,
-                            1,
-                            app.load(first).predictor.model.test_nms_thresh,
-                            step=0.01,
-                            label="NMS: IoU",
-                            elem_id="nms",
-                        )
-                        classes = gr.Dropdown(
-                            class_choices,
-                            value=[],
-                            multiselect=True,
-                            label="Classes (all, if none is chosen)",
-                            elem_id="classes",
-                        )
-                with gr.Column(elem_id="image_results") as image_results:
+                with gr.Column() as image_results:
                     message = text_box(UPLOAD_HINT, "message", "Result")
-                    with gr.Tab("Detections") as detections_tab:
-                        with gr.Row():
-                            pictures = [
-                                gr.Image(
-                                    label="Detections",
-                                    buttons=["fullscreen"],
-                                    height=480,
-                                    min_width=280,
-                                    visible=not i,
-                                    elem_id=id_,
-                                    alt_text="The image with the detections drawn",
-                                )
-                                for i, id_ in enumerate(("picture", "second_picture"))
-                            ]
-                        with gr.Row():
-                            files = [
-                                gr.DownloadButton(
-                                    label, interactive=False, size="md", min_width=100, elem_id=id_
-                                )
-                                for id_, label in DOWNLOADS.items()
-                            ]
-                        with gr.Row():
-                            with gr.Column(scale=1, min_width=220):
-                                counts = table("counts", ["class", "number"], "Objects")
-                            with gr.Column(scale=3, min_width=280):
-                                headers = ["class", "score %", "x1", "y1", "x2", "y2", "model"]
-                                rows = table("table", headers[:-1], "Detections")
+                    with gr.Row():
+                        pictures = [
+                            gr.Image(
+                                label="Detections",
+                                buttons=["fullscreen"],
+                                min_width=280,
+                                visible=not i,
+                                elem_id=id_,
+                                elem_classes="picture",
+                                alt_text="The image with the detections drawn",
+                            )
+                            for i, id_ in enumerate(("picture", "second_picture"))
+                        ]
+                with gr.Column(visible=False) as video_results:
+                    video_message = text_box(VIDEO_HINT, "video_message", "Result")
+                    drawn = gr.Video(
+                        label="Detections",
+                        interactive=False,
+                        elem_id="drawn",
+                        elem_classes="picture",
+                    )
+                    video_counts = table("video_counts", ["class", "most in a frame"], "Objects")
+                with gr.Group(), gr.Row():
+                    score = gr.Slider(
+                        0, 100, SCORE_THRESH, step=1, label="Score at least, %", elem_id="score"
+                    )
+                    nms_thresh = app.load(first).predictor.model.test_nms_thresh
+                    nms = gr.Slider(0, 1, nms_thresh, step=0.01, label="NMS: IoU", elem_id="nms")
+                    classes = gr.Dropdown(
+                        class_choices,
+                        value=[],
+                        multiselect=True,
+                        label="Classes (all, if none is chosen)",
+                        elem_id="classes",
+                    )
+                with gr.Column() as image_details:
+                    with gr.Row():
+                        files = [
+                            gr.DownloadButton(
+                                label, interactive=False, size="sm", min_width=90, elem_id=id_
+                            )
+                            for id_, label in DOWNLOADS.items()
+                        ]
+                    with gr.Tab("Objects") as objects_tab, gr.Row():
+                        with gr.Column(scale=1, min_width=220):
+                            counts = table("counts", ["class", "number"], "Numbers")
+                        with gr.Column(scale=2, min_width=280):
+                            rows = table("table", COLUMNS, "Detections, boxes as x1 y1 x2 y2")
                     with gr.Tab("Inside the head") as head_tab:
                         gr.Markdown(HEAD_HINT)
                         level = gr.Radio([], label="Level", elem_id="level")
                         with gr.Row():
                             head_pictures = [
-                                gr.Image(label=label, interactive=False, buttons=[], elem_id=id_)
+                                gr.Image(
+                                    label=label,
+                                    interactive=False,
+                                    buttons=[],
+                                    min_width=250,
+                                    elem_id=id_,
+                                )
                                 for id_, label in HEAD_PICTURES.items()
                             ]
                         text = text_box(CLICK_HINT, "text", "Location")
-                with gr.Column(visible=False) as video_results:
-                    video_message = text_box(VIDEO_HINT, "video_message", "Result")
-                    drawn = gr.Video(
-                        label="Detections", interactive=False, height=480, elem_id="drawn"
-                    )
-                    video_counts = table("video_counts", ["class", "most in a frame"], "Objects")
+        theme = gr.Button("Light or dark", size="sm", elem_id="theme")
 
         private = {"api_visibility": "private"}
         queued = {"concurrency_limit": 1, "concurrency_id": "all", **private}
@@ -189,8 +182,8 @@ def build_page(app: App) -> gr.Blocks:
         open_image(listen(upload.upload, lambda x: (x, None), upload, [path, upload]).then)
         open_image(listen(examples.select, app.open_example, name, path).then)
         open_image(listen(camera.input, lambda x: x, camera, path).then)
-        open_image(listen(name.input, app.choose_model, name, [classes, examples]).then)
-        open_image(second.input)
+        open_image(listen(name.change, app.choose_model, name, [classes, examples]).then)
+        open_image(second.change)
         for slider in (score, nms):
             show_detections(slider.change, trigger_mode="always_last", show_progress="hidden")
         show_head(show_detections(classes.input, trigger_mode="always_last").then)
@@ -198,7 +191,7 @@ def build_page(app: App) -> gr.Blocks:
         listen(rows.select, app.show_row, session, [*pictures, message], show_progress="hidden")
         for image in head_pictures:
             show_head(listen(image.select, app.mark, session, session).then)
-        listen(detections_tab.select, lambda: False, None, head_visible)
+        listen(objects_tab.select, lambda: False, None, head_visible)
         show_head(listen(head_tab.select, lambda: True, None, head_visible).then)
 
         # A video leaves the others their turn after each frame.
@@ -211,13 +204,14 @@ def build_page(app: App) -> gr.Blocks:
             concurrency_id="video",
             **private,
         )
-        stop.click(None, cancels=drawing, **private)
+        stop.click(lambda: STOPPED, None, video_message, cancels=drawing, queue=False, **private)
         theme.click(None, js=TOGGLE_DARK, **private)
-        for tab, is_video in ((image_tab, False), (camera_tab, False), (video_tab, True)):
-            show = partial(_show_results, is_video)
-            tab.select(show, None, [image_results, video_results], queue=False, **private)
+        outputs = [image_results, image_details, video_results]
+        for tab in (image_tab, camera_tab, video_tab):
+            show = partial(_show_results, tab is video_tab)
+            tab.select(show, None, outputs, queue=False, **private)
     return page
 
 
-def _show_results(is_video: bool):
-    return gr.Column(visible=not is_video), gr.Column(visible=is_video)
+def _show_results(is_video: bool) -> list[gr.Column]:
+    return [gr.Column(visible=x) for x in (not is_video, not is_video, is_video)]

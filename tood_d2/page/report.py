@@ -8,7 +8,7 @@ from html import escape
 import numpy as np
 from PIL import Image
 
-from .results import BOX, ClassColors, Result, count_classes
+from .results import COLUMNS, ClassColors, Result, count_classes
 
 JPEG_QUALITY = 90
 PAGE = """<!DOCTYPE html>
@@ -68,8 +68,8 @@ def _section(result: Result, colors: ClassColors) -> str:
             f"<p>{number} detections; {escape(result.speed())}.</p>",
             f'<p><img alt="{number} detections" src="{_data_uri(result.picture)}"></p>',
             _table(["class", "number"], count_classes([result]), colors),
-            "<h3>Detections</h3>",
-            _table(["class", "score %", *BOX], result.rows(), colors),
+            "<h3>Detections, boxes as x1 y1 x2 y2 in pixels</h3>",
+            _table(COLUMNS, result.rows(), colors),
         ]
     )
 

@@ -14,7 +14,7 @@ from ..inference.drawing import class_color
 from ..inspection import ImageAnalysis
 from ..text import printable
 
-BOX = ("x1", "y1", "x2", "y2")
+COLUMNS = ("class", "score %", "box")
 
 
 class ClassColors:
@@ -51,11 +51,11 @@ class Result(NamedTuple):
         return [names[cls] for cls in self.instances.pred_classes]
 
     def rows(self) -> list[list]:
-        """For each detection its class, score in per cent, and box in pixels."""
+        """For each detection what the ``COLUMNS`` name: per cent, and x1 y1 x2 y2 in pixels."""
         scores = (100 * self.instances.scores).round().int().tolist()
         boxes = self.instances.pred_boxes.tensor.round().int().tolist()
         return [
-            [name, score, *box]
+            [name, score, " ".join(map(str, box))]
             for name, score, box in zip(self.class_names, scores, boxes, strict=True)
         ]
 
@@ -98,6 +98,13 @@ def count_classes(results: Sequence[Result]) -> list[list]:
     return [[name, *(x[name] for x in counts)] for name in sum(counts, Counter())]
 
 
+def all_rows(results: Sequence[Result]) -> list[list]:
+    """The rows of all models; of two, each row ends with the model, "A" or "B"."""
+    if len(results) == 1:
+        return results[0].rows()
+    return [[*row, letter] for letter, x in zip("AB", results, strict=True) for row in x.rows()]
+
+
 def summarize(results: Sequence[Result], file_name: str) -> str:
     """The numbers of detections and the times, in words."""
     file_name = printable(file_name)
@@ -106,8 +113,8 @@ def summarize(results: Sequence[Result], file_name: str) -> str:
         return f"Nothing found in {file_name}. Lower the score to see more. ({times})"
     if len(results) == 1:
         return f"{_objects(results[0])} in {file_name}: {results[0].speed()}."
-    parts = [f"{letter}: {_objects(x)}, {x.speed()}" for letter, x in zip("AB", results)]
-    return "\n".join([f"{file_name}", *parts])
+    parts = [f"{letter}: {_objects(x)}, {x.speed()}" for letter, x in zip("AB", results, strict=True)]
+    return "\n".join([f"{file_name}:", *parts])
 
 
 def _objects(result: Result) -> str:

@@ -13,7 +13,10 @@ POLICY = (
 )
 
 CSS = """
-#theme {flex-grow: 0; align-self: center}
+.picture img, .picture video {max-height: 70vh; object-fit: contain}
+#examples .grid-wrap {height: auto; min-height: 0}
+#examples .grid-container {grid-template-columns: repeat(3, minmax(0, 1fr))}
+#theme {align-self: center; flex-grow: 0; width: auto}
 """
 
 
