@@ -197,7 +197,8 @@ class TestDetections:
         rows = table["data"]
         assert len(rows) > 10 and not second.visible
         assert re.fullmatch(
-            rf"{len(rows)} objects in 000001.png: network \d+ ms, with selecting and drawing \d+ ms.",
+            rf"{len(rows)} objects in 000001.png: network \d+ ms, with selecting and drawing "
+            r"\d+ ms.",
             message,
         )
         assert table["headers"] == ["class", "score %", "box"]
@@ -242,12 +243,12 @@ class TestDetections:
 
     def test_a_row_is_shown_alone(self, app, open_image):
         session = open_image(1)
-        app.show_detections(session, 30, 0.6, [])
-        picture, _, message = app.show_row(session, Click([2, 0]))
+        row = rows_of(app, session, 30)[2]
+        picture, _, message = app.show_row(session, Click(row=row))
         result = session.results[0]
         expected = session.first.draw(result.instances[[2]]).get_image()
         np.testing.assert_array_equal(picture, expected)
-        assert message.startswith("Row 3 alone.")
+        assert message.startswith(f"One {row[0]} of {row[1]}% alone.")
         assert (picture != result.picture).any()
 
     @pytest.mark.parametrize(
@@ -302,10 +303,10 @@ class TestDetections:
 
 
 class Click:
-    """A click at an index: (x, y) in a picture, (row, column) in a table, one of an example."""
+    """A click at an index, (x, y) in a picture, or on a row of a table."""
 
-    def __init__(self, index):
-        self.index = index
+    def __init__(self, index=None, row=None):
+        self.index, self.row_value = index, row
 
 
 def rows_of(app, session, score, nms=0.6, classes=()):
@@ -430,7 +431,7 @@ class TestTwoModels:
             other.analysis.draw(other.instances, app.colors.numbers(OTHER_NAMES))
         drawn = overlay.call_args.kwargs["assigned_colors"]
         for cls, color in zip(other.instances.pred_classes, drawn, strict=True):
-            assert (OTHER_NAMES[cls] == "circle") == (color == class_color(circle))
+            assert (OTHER_NAMES[cls] == "circle") == (color == class_color(circle)).all()
 
     def test_classes_are_chosen_by_name(self, app, pair):
         circles, rectangles = (
@@ -440,9 +441,9 @@ class TestTwoModels:
         assert {(x[0], x[-1]) for x in rectangles} == {("rectangle", "A")}  # B does not know it
 
     def test_a_row_belongs_to_one_model(self, app, pair):
-        app.show_detections(pair, 30, 0.6, [])
+        row = next(x for x in rows_of(app, pair, 30) if x[-1] == "B")
         first, second = pair.results
-        pictures = app.show_row(pair, Click([len(first.instances) + 1, 0]))[:2]
+        pictures = app.show_row(pair, Click(row=[*map(str, row)]))[:2]
         np.testing.assert_array_equal(pictures[0], first.picture)
         assert (pictures[1] != second.picture).any()
 
@@ -518,7 +519,8 @@ class TestVideo:
         assert [*app.show_video(MODEL, None, 30, 0.6, [])] == [(None, None, [], page.VIDEO_HINT)]
 
     @pytest.mark.parametrize(
-        "content", [b"", b"no video", b"#EXTM3U\n#EXTINF:1,\n/etc/passwd\n", b"ffconcat version 1.0"]
+        "content",
+        [b"", b"no video", b"#EXTM3U\n#EXTINF:1,\n/etc/passwd\n", b"ffconcat version 1.0"],
     )
     def test_files_that_are_no_video_are_named(self, app, tmp_path, content):
         (tmp_path / "a.mp4").write_bytes(content)

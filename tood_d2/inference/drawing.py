@@ -55,14 +55,14 @@ class _Visualizer(Visualizer):
         return output
 
 
-def class_color(number: int) -> tuple[float, float, float]:
-    """The colour of a class in pictures: red, green and blue from 0 to 1.
+def class_color(number: int) -> np.ndarray:
+    """The colour of a class in pictures: (3,) red, green and blue from 0 to 1.
 
     Args:
         number: of the class, its index. There are 74 colours, which repeat.
     """
     colors = colormap(rgb=True, maximum=1)
-    return tuple(colors[number % len(colors)].tolist())
+    return colors[number % len(colors)]
 
 
 def draw_detections(

@@ -51,9 +51,7 @@ class ImageAnalysis:
         predictor = self.predictor
         return coco_results(instances, file_name, predictor.class_names, predictor.category_ids)
 
-    def draw(
-        self, instances: Instances, color_numbers: Sequence[int] | None = None
-    ) -> VisImage:
+    def draw(self, instances: Instances, color_numbers: Sequence[int] | None = None) -> VisImage:
         """Draws detections on the image, see :func:`draw_scaled`."""
         return draw_scaled(self.image, instances, self.predictor.class_names, color_numbers)
 

@@ -23,7 +23,7 @@ from . import results
 from .models import Model, choose_examples
 from .results import COLUMNS, ClassColors
 from .session import Session
-from .video import MAX_SECONDS, draw_video, limit, open_video
+from .video import MAX_SECONDS, draw_video, num_frames, open_video
 
 MAX_MODELS = 2  # in memory
 UPLOAD_HINT = "Choose an example or upload an image."
@@ -31,7 +31,6 @@ VIDEO_HINT = f"Upload a video and press Detect. The model looks at its first {MA
 STOPPED = "Stopped. Press Detect to begin again."
 CLICK_HINT = "Click into a picture to see what is predicted there."
 NO_HEAD = "An exported model gives detections alone. Choose a trained one to see its head."
-NO_FILE = {"value": None, "interactive": False}
 
 logger = logging.getLogger("tood_d2.page")
 
@@ -127,7 +126,7 @@ class App:
     ):
         """Returns two pictures, two tables, three files and a message."""
         second = gr.Image(None, visible=False)
-        nothing = None, second, [], [], *[gr.DownloadButton(**NO_FILE)] * 3
+        nothing = None, second, [], [], *[gr.DownloadButton(value=None, interactive=False)] * 3
         if session is None:
             return *nothing, gr.skip()
         wanted = [session.first.predictor.class_names[i] for i in classes]
@@ -145,8 +144,8 @@ class App:
         is_pair = len(found) > 1
         labels = [f"{letter}: {x.model}" for letter, x in zip("AB", found, strict=False)]
         pictures = [
-            gr.Image(x.picture, label=label if is_pair else "Detections", visible=True)
-            for label, x in zip(labels, found, strict=True)
+            gr.Image(x.picture, label=label, visible=True)
+            for label, x in zip(labels if is_pair else ["Detections"], found, strict=True)
         ]
         return (
             *(pictures if is_pair else [*pictures, second]),
@@ -166,17 +165,20 @@ class App:
 
     def show_row(self, session: Session | None, event: gr.SelectData):
         """Draws only the detection whose row was clicked. Returns two pictures and a message."""
-        if session is None or not session.results:
+        if session is None:
             return [gr.skip()] * 3
-        row, pictures = event.index[0], [gr.skip()] * 2
-        for number, x in enumerate(session.results):
-            if 0 <= row < len(x.instances):
-                numbers = self.colors.numbers(x.analysis.predictor.class_names)
-                pictures[number] = x.analysis.draw(x.instances[[row]], numbers).get_image()
-            elif len(session.results) > 1:
-                pictures[number] = x.picture
-            row -= len(x.instances)
-        return *pictures, f"Row {event.index[0] + 1} alone. Move a slider to see all again."
+        rows = [[*map(str, row)] for row in results.all_rows(session.results)]
+        number = rows.index([*map(str, event.row_value)])  # the browser may have sorted them
+        pictures = [gr.skip()] * 2
+        for i, x in enumerate(session.results):
+            if 0 <= number < len(x.instances):
+                colors = self.colors.numbers(x.analysis.predictor.class_names)
+                pictures[i] = x.analysis.draw(x.instances[[number]], colors).get_image()
+            else:
+                pictures[i] = x.picture
+            number -= len(x.instances)
+        name, score, *_ = event.row_value
+        return *pictures, f"One {name} of {score}% alone. Move a slider to see all again."
 
     def mark(self, session: Session | None, event: gr.SelectData):
         """Remembers where a picture of the head was clicked."""
@@ -219,7 +221,7 @@ class App:
         name = printable(os.path.basename(path))
         try:
             video = open_video(path)
-            predictor = self.load(model).predictor
+            predictor = self.one_at_a_time(self.load)(model).predictor
         except Exception as error:  # files of models may be damaged in many ways
             yield *nothing, f"No detections: {describe(error)}"
             return
@@ -235,14 +237,14 @@ class App:
         folder = TemporaryDirectory(prefix="tood_d2_")
         stem = os.path.splitext(os.path.basename(path))[0]
         output = os.path.join(folder.name, short_name(stem, "_detections.webm"))
-        total, start = min(len(video) or limit(video), limit(video)), time.perf_counter()
-        number, most = 0, Counter()
+        start, most, number = time.perf_counter(), Counter(), 0
         try:
-            for number, most in draw_video(video, draw, output):
-                progress((number, total), unit="frames")
+            for counts in draw_video(video, draw, output):
+                most, number = most | counts, number + 1
+                progress((number, num_frames(video)), unit="frames")
                 yield [gr.skip()] * 4
         except Exception as error:  # a model may fail in many ways
-            logger.exception(f"{model} fails on {name}")
+            logger.exception(printable(f"{model} fails on {name}"))
             yield *nothing, f"No detections in {name}: {describe(error)}"
             return
         seconds = time.perf_counter() - start

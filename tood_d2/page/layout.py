@@ -9,12 +9,11 @@ from .app import CLICK_HINT, COLUMNS, STOPPED, UPLOAD_HINT, VIDEO_HINT, App
 SCORE_THRESH = 30  # per cent
 HOUR = 3600  # seconds after which the files of a user are deleted
 TITLE = """# Try object detectors on your images
-Choose an image: the page shows which objects a model finds in it, how sure it is, and how long it took.
+Choose an image to see which objects a model finds in it, how sure it is, and how long it took.
 """
 CAMERA_HINT = "Browsers give a camera only to pages on this machine or with https."
-HEAD_HINT = """Bright places of *Score* and *Alignment* are near 1, dark ones near 0. *Score* is that
-of the best class at each location, *Alignment* the map M by which it is corrected. The first model
-is shown."""
+HEAD_HINT = """What the first model computes at each location of a level: the *score* of the best
+class, and *alignment*, the map M that corrects it. Dark is 0, bright is 1."""
 HEAD_PICTURES = {"location": "Location", "scores": "Score", "alignment": "Alignment M"}
 DOWNLOADS = {"json": "Save JSON", "png": "Save picture", "html": "Save report"}
 TOGGLE_DARK = "() => { document.body.classList.toggle('dark'); }"

@@ -113,8 +113,9 @@ def summarize(results: Sequence[Result], file_name: str) -> str:
         return f"Nothing found in {file_name}. Lower the score to see more. ({times})"
     if len(results) == 1:
         return f"{_objects(results[0])} in {file_name}: {results[0].speed()}."
-    parts = [f"{letter}: {_objects(x)}, {x.speed()}" for letter, x in zip("AB", results, strict=True)]
-    return "\n".join([f"{file_name}:", *parts])
+    pairs = zip("AB", results, strict=True)
+    lines = [f"{letter}: {_objects(x)}, {x.speed()}" for letter, x in pairs]
+    return "\n".join([f"{file_name}:", *lines])
 
 
 def _objects(result: Result) -> str:

@@ -1,8 +1,8 @@
 """Serves the page, and says what browsers may load for it."""
 
 import gradio as gr
-from starlette.middleware import Middleware
 from starlette.datastructures import MutableHeaders
+from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 MAX_FILE_SIZE = "100mb"
@@ -23,7 +23,7 @@ CSS = """
 class ContentSecurityPolicy:
     """Has browsers load nothing from other servers, whatever would find its way into the page.
 
-    Gradio's own messages, as of a file of a wrong type, take its name for HTML.
+    Gradio's own messages, as of a file that is too large, take its name for HTML.
     """
 
     def __init__(self, app: ASGIApp):

@@ -40,34 +40,31 @@ def open_video(path: str) -> VideoReader:
         raise ValueError(f"{name} cannot be read as a video") from error
 
 
+def num_frames(video: VideoReader) -> int:
+    """How many frames of a video are drawn, at most where it does not tell its length."""
+    most = max(1, round(MAX_SECONDS * video.rate))
+    return min(len(video) or most, most)
+
+
 def draw_video(
-    video: VideoReader,
-    draw: Callable[[np.ndarray], tuple[np.ndarray, Counter]],
-    output: str,
-) -> Iterator[tuple[int, Counter]]:
+    video: VideoReader, draw: Callable[[np.ndarray], tuple[np.ndarray, Counter]], output: str
+) -> Iterator[Counter]:
     """Draws the first ``MAX_SECONDS`` of a video.
 
     Args:
         video: to read.
         draw: gives a frame's picture, and the number of objects of each class in it.
-        output: file to write.
+        output: file to write, which is there after the last frame.
 
     Returns:
-        After each frame how many there were, and the most objects of each class in one frame. The
-        file is there after the last one.
+        The numbers of objects in one frame after the other.
 
     Raises:
         OSError: if the file cannot be written.
     """
-    drawn = map(draw, islice(video, limit(video)))
-    first, most = next(drawn), Counter()
+    drawn = map(draw, islice(video, num_frames(video)))
+    first = next(drawn)
     with video_writer(output, first[0].shape[:2], video.rate) as write:
-        for number, (picture, counts) in enumerate(chain([first], drawn), start=1):
+        for picture, counts in chain([first], drawn):
             write(picture)
-            most |= counts
-            yield number, most
-
-
-def limit(video: VideoReader) -> int:
-    """The number of frames of a video that are drawn at most."""
-    return max(1, round(MAX_SECONDS * video.rate))
+            yield counts

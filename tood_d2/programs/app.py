@@ -35,7 +35,7 @@ def parse_args() -> argparse.Namespace:
     add(
         "--examples",
         metavar="FOLDER",
-        help="of images to offer (default: the test data of the model, unless --host lets others in)",
+        help="of images to offer (default: the model's test data, unless --host lets others in)",
     )
     add(
         "--exported", nargs="+", metavar="FILE", help="models of tools/export_model.py, .onnx, .xml"
