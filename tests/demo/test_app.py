@@ -201,7 +201,7 @@ class TestDetections:
             r"\d+ ms.",
             message,
         )
-        assert table["headers"] == ["class", "score %", "box"]
+        assert table["headers"] == ["class", "score", "box"]
         assert {row[0] for row in rows} <= {"circle", "rectangle", "triangle", "star"}
         scores = [row[1] for row in rows]
         assert scores == sorted(scores, reverse=True) and min(scores) >= 30
@@ -401,7 +401,7 @@ class TestTwoModels:
         first, second, counts, table, *files, message = app.show_detections(pair, 30, 0.6, [])
         assert second.visible and (first.label, second.label) == (f"A: {MODEL}", "B: other")
         rows = [[x for x in table["data"] if x[-1] == letter] for letter in "AB"]
-        assert table["headers"][-1] == "model" and len(rows[0]) == len(rows[1]) > 10
+        assert table["headers"][-1] == "by" and len(rows[0]) == len(rows[1]) > 10
         assert counts["headers"] == ["class", "A", "B"]
         for name, *numbers in counts["data"]:
             assert numbers == [sum(x[0] == name for x in part) for part in rows]

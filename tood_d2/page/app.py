@@ -150,7 +150,7 @@ class App:
         return (
             *(pictures if is_pair else [*pictures, second]),
             self.table(["class", *("AB" if is_pair else ["number"])], results.count_classes(found)),
-            self.table([*COLUMNS, *["model"] * is_pair], results.all_rows(found)),
+            self.table([*COLUMNS, *["by"] * is_pair], results.all_rows(found)),
             *(gr.DownloadButton(value=x, interactive=True) for x in files),
             results.summarize(found, session.file_name),
         )

@@ -139,7 +139,7 @@ def build_page(app: App) -> gr.Blocks:
                         with gr.Column(scale=1, min_width=220):
                             counts = table("counts", ["class", "number"], "Numbers")
                         with gr.Column(scale=2, min_width=280):
-                            rows = table("table", COLUMNS, "Detections, boxes as x1 y1 x2 y2")
+                            rows = table("table", COLUMNS, "Detections: score in %, box as x1 y1 x2 y2")
                     with gr.Tab("Inside the head") as head_tab:
                         gr.Markdown(HEAD_HINT)
                         level = gr.Radio([], label="Level", elem_id="level")

@@ -68,7 +68,7 @@ def _section(result: Result, colors: ClassColors) -> str:
             f"<p>{number} detections; {escape(result.speed())}.</p>",
             f'<p><img alt="{number} detections" src="{_data_uri(result.picture)}"></p>',
             _table(["class", "number"], count_classes([result]), colors),
-            "<h3>Detections, boxes as x1 y1 x2 y2 in pixels</h3>",
+            "<h3>Detections: score in %, box as x1 y1 x2 y2 in pixels</h3>",
             _table(COLUMNS, result.rows(), colors),
         ]
     )

@@ -14,7 +14,7 @@ from ..inference.drawing import class_color
 from ..inspection import ImageAnalysis
 from ..text import printable
 
-COLUMNS = ("class", "score %", "box")
+COLUMNS = ("class", "score", "box")
 
 
 class ClassColors:
