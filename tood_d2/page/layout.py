@@ -14,6 +14,7 @@ Choose an image to see which objects a model finds in it, how sure it is, and ho
 CAMERA_HINT = "Browsers give a camera only to pages on this machine or with https."
 HEAD_HINT = """What the first model computes at each location of a level: the *score* of the best
 class, and *alignment*, the map M that corrects it. Dark is 0, bright is 1."""
+TABLE_LABEL = "Detections: score in %, box as x1 y1 x2 y2"
 HEAD_PICTURES = {"location": "Location", "scores": "Score", "alignment": "Alignment M"}
 DOWNLOADS = {"json": "Save JSON", "png": "Save picture", "html": "Save report"}
 TOGGLE_DARK = "() => { document.body.classList.toggle('dark'); }"
@@ -139,7 +140,7 @@ def build_page(app: App) -> gr.Blocks:
                         with gr.Column(scale=1, min_width=220):
                             counts = table("counts", ["class", "number"], "Numbers")
                         with gr.Column(scale=2, min_width=280):
-                            rows = table("table", COLUMNS, "Detections: score in %, box as x1 y1 x2 y2")
+                            rows = table("table", COLUMNS, TABLE_LABEL)
                     with gr.Tab("Inside the head") as head_tab:
                         gr.Markdown(HEAD_HINT)
                         level = gr.Radio([], label="Level", elem_id="level")
