@@ -12,6 +12,7 @@ PROGRAMS = {
     "predict-collection": "detect in any number of images, here or on a cluster",
     "data": "convert, split, check, repair and show data",
     "app": "try models on images in a browser",
+    "label-studio": "pre-label images in Label Studio and learn from its annotations",
     "export": "write a model for ONNX Runtime or torch.export",
     "convert-checkpoint": "convert weights from and to the authors' code and MMDetection",
     "analyze-alignment": "measure how classification and localisation agree",

@@ -1,0 +1,1 @@
+"""Trained models in other tools, a file for each; nothing is imported here."""
