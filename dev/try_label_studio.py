@@ -31,6 +31,7 @@ from tood_d2.cli.arguments import add_config_arguments
 from tood_d2.cli.messages import short_errors
 from tood_d2.config import load_run
 from tood_d2.inference.image_files import find_images
+from tood_d2.integrations.fine_tuning import training_overrides
 
 NUM_IMAGES = 10
 NUM_ACCEPTED = 4  # fewer cannot be split into training and test data
@@ -113,7 +114,8 @@ def backend(args: argparse.Namespace, server: Server, folder: Path) -> Iterator[
     """Our backend, which logs in by a token as users make it on their account's page."""
     port = free_port()
     command = [sys.executable, "-m", "tood_d2", "label-studio", "--port", str(port)]
-    command += ["--output", str(folder), "--train-opts", "train.max_iter=2", "train.eval_period=0"]
+    run = load_run(args.config_file, args.opts, args.trust)
+    command += ["--output", str(folder), "--train-opts", f"{run.key('max_iter')}=2"]
     command += ["--config-file", args.config_file, "--opts", *args.opts]
     token = server.post("/api/token/").json()["token"]
     environment = {"LABEL_STUDIO_URL": server.url, "LABEL_STUDIO_API_KEY": token}
@@ -196,9 +198,8 @@ def tood(*arguments: object) -> str:
 def train(args: argparse.Namespace, export: Path, output: Path) -> None:
     """Trains two iterations on an export."""
     run = load_run(args.config_file, args.opts, args.trust)
-    values = {"source": export, "output_dir": output, "max_iter": 2, "eval_period": 0}
-    values |= dict.fromkeys(("train_json", "train_images", "test_json", "test_images"), "")
-    overrides = [f"{run.key(option)}={value}" for option, value in values.items()]
+    overrides = training_overrides(run, export, output)
+    overrides += [f"{run.key('max_iter')}=2", f"{run.key('eval_period')}=0"]
     tood("train", "--config-file", args.config_file, *args.opts, *overrides)
     assert (output / "model_final.pth").is_file()
 

@@ -1,6 +1,8 @@
 """Arguments that programs share."""
 
-from argparse import REMAINDER, ArgumentParser, RawDescriptionHelpFormatter
+import errno
+import socket
+from argparse import REMAINDER, ArgumentParser, Namespace, RawDescriptionHelpFormatter
 
 DTYPES = ("auto", "float32", "bfloat16", "float16")
 
@@ -57,6 +59,23 @@ def training_argument_parser(epilog: str | None = None) -> ArgumentParser:
         help="config overrides at the end: train.max_iter=9, or SOLVER.MAX_ITER 9 for YAML",
     )
     return parser
+
+
+def add_address(parser: ArgumentParser, port: int) -> None:
+    """Adds ``--host`` and ``--port`` of a server, by default one for this machine alone."""
+    add = parser.add_argument
+    add("--host", default="127.0.0.1", help="address to serve; 0.0.0.0 lets other machines in")
+    add("--port", type=int, default=port, help=f"port to serve (default: {port})")
+
+
+def check_address(parser: ArgumentParser, args: Namespace) -> None:
+    """Ends the program if what :func:`add_address` added cannot be served."""
+    try:
+        socket.create_server((args.host, args.port)).close()
+    except (OSError, OverflowError) as error:
+        if getattr(error, "errno", None) == errno.EADDRINUSE:
+            parser.error(f"port {args.port} is taken: choose another one with --port")
+        parser.error(f"--host {args.host} --port {args.port} cannot be served: {error}")
 
 
 def add_trust(parser: ArgumentParser) -> None:

@@ -16,6 +16,12 @@ CONSOLE = "console.txt"  # what training prints, in its output folder
 _OTHER_DATA = ("train_json", "train_images", "test_json", "test_images")
 
 
+def training_overrides(run: Run, source: os.PathLike, output: os.PathLike) -> list[str]:
+    """The overrides that train a run on another data set, see :func:`.with_source`."""
+    values = {"source": source, "output_dir": output} | dict.fromkeys(_OTHER_DATA, "")
+    return [f"{run.key(option)}={value}" for option, value in values.items()]
+
+
 class FineTuning:
     """Fine-tunes models one after the other, each in a folder of its own.
 
@@ -78,8 +84,7 @@ class FineTuning:
             self._busy.release()
 
     def _train(self, data: Path, output: Path) -> None:
-        values = {"source": data, "output_dir": output} | dict.fromkeys(_OTHER_DATA, "")
-        overrides = [f"{self.run.key(option)}={value}" for option, value in values.items()]
+        overrides = training_overrides(self.run, data, output)
         command = [sys.executable, "-m", "tood_d2", "train", *self.arguments, *overrides]
         logger.info(f"{output}: training starts, {CONSOLE} tells how it goes")
         with open(output / CONSOLE, "w") as console:

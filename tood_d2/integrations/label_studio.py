@@ -136,7 +136,8 @@ def fetch_annotations(project: int, folder: Path) -> None:
     annotated = {"download_all_tasks": False, "download_resources": True}
     content = client.projects.exports.download_sync(project, export_type=FORM, **annotated)
     archive = folder / "export.zip"
-    archive.write_bytes(b"".join(content))
+    with archive.open("wb") as file:
+        file.writelines(content)
     with zipfile.ZipFile(archive) as file:
         file.extractall(folder)
     archive.unlink()

@@ -9,15 +9,13 @@ of `make demo` first.
 """
 
 import argparse
-import errno
 import importlib.util
 import os
-import socket
 import sys
 from collections.abc import Callable
 from functools import partial
 
-from tood_d2.cli.arguments import add_config_arguments
+from tood_d2.cli.arguments import add_address, add_config_arguments, check_address
 from tood_d2.cli.messages import short_errors
 from tood_d2.cli.requirements import check_requirements, check_runtime
 
@@ -30,8 +28,7 @@ def parse_args() -> argparse.Namespace:
     )
     add = parser.add_argument
     add("--models", default="output", help="folder to look for models in (default: output)")
-    add("--host", default="127.0.0.1", help="address to serve; 0.0.0.0 lets other machines in")
-    add("--port", type=int, default=7860, help="port to serve (default: 7860)")
+    add_address(parser, port=7860)
     add(
         "--exported", nargs="+", metavar="FILE", help="models of tools/export_model.py, .onnx, .xml"
     )
@@ -43,12 +40,7 @@ def parse_args() -> argparse.Namespace:
         parser.error("--opts needs --config-file")
     if importlib.util.find_spec("gradio") is None:
         parser.error("Gradio is missing: install it by pip install gradio")
-    try:
-        socket.create_server((args.host, args.port)).close()
-    except (OSError, OverflowError) as error:
-        if getattr(error, "errno", None) == errno.EADDRINUSE:
-            parser.error(f"port {args.port} is taken: choose another one with --port")
-        parser.error(f"--host {args.host} --port {args.port} cannot be served: {error}")
+    check_address(parser, args)
     return args
 
 

@@ -17,6 +17,7 @@ import signal
 import sys
 from pathlib import Path
 
+from tood_d2.cli.arguments import add_address, check_address
 from tood_d2.cli.messages import run_program
 from tood_d2.cli.outputs import check_folder
 from tood_d2.cli.requirements import check_label_studio
@@ -32,8 +33,7 @@ def parse_args() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add = parser.add_argument
-    add("--host", default="127.0.0.1", help="address to serve; 0.0.0.0 lets other machines in")
-    add("--port", type=int, default=9090, help="port to serve (9090)")
+    add_address(parser, port=9090)
     add("--confidence-threshold", type=float, default=0.3, help="least score (0.3)")
     add("--output", default="output/label_studio", help="folder (output/label_studio)")
     add("--train-config-file", metavar="FILE", help="config to train with (the model's own)")
@@ -43,6 +43,7 @@ def parse_args() -> argparse.Namespace:
     if not 0 <= args.confidence_threshold <= 1:
         parser.error(f"--confidence-threshold {args.confidence_threshold}: scores are from 0 to 1")
     check_model_arguments(parser, args)
+    check_address(parser, args)
     return args
 
 
@@ -59,11 +60,10 @@ def load_model(args: argparse.Namespace):
 
 def load_trained(args: argparse.Namespace, folder: Path):
     """The model in the output folder of a training, run as the arguments say."""
+    from tood_d2.config import load_run
     from tood_d2.inference import find_trained_model
 
     config_file, weights = find_trained_model(folder)
-    from tood_d2.config import load_run
-
     key = load_run(config_file, trusted=args.trust).key("init_checkpoint")
     trained = {"config_file": config_file, "opts": [f"{key}={weights}"]}
     return load_model(
