@@ -63,7 +63,7 @@ def server(tmp_path, monkeypatch):
     with ThreadingHTTPServer(
         ("127.0.0.1", 0), partial(FakeLabelStudio, directory=str(root))
     ) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
         server.root, server.url = root, f"http://127.0.0.1:{server.server_port}"
         monkeypatch.setenv("LABEL_STUDIO_URL", server.url)
         monkeypatch.setenv("LABEL_STUDIO_API_KEY", TOKEN)
@@ -170,7 +170,8 @@ def test_training_starts_when_it_is_asked_for(backend, server):
 
 def test_the_trained_model_answers_its_project_alone(label_studio, server):
     models = [
-        label_studio.ServedModel(Predictor(), version, score_thresh=0.3) for version in ("old", "new")
+        label_studio.ServedModel(Predictor(), version, score_thresh=0.3)
+        for version in ("old", "new")
     ]
     tuning = Tuning()
     http = label_studio.build_app(models[0], lambda folder: models[1], tuning).test_client()
@@ -183,34 +184,37 @@ def test_the_trained_model_answers_its_project_alone(label_studio, server):
     assert versions == ["new", "old"]
 
 
-def test_annotations_are_fetched_with_their_images(backend, server, tmp_path):
+def test_annotations_are_fetched_with_all_images(backend, server, tmp_path):
+    names = ["../data/media/upload/5/b.png", "/data/upload/5/a.png"]
+    images = [{"id": i, "file_name": name} for i, name in enumerate(names)]
     content = io.BytesIO()
     with zipfile.ZipFile(content, "w") as file:
-        file.writestr("result.json", json.dumps({"images": []}))
-        file.writestr("images/a.png", b"pixels")
+        file.writestr("result.json", json.dumps({"images": images}))
+        file.writestr("images/b.png", b"pixels")
     (server.root / "export.zip").write_bytes(content.getvalue())
     train(backend.http)
     (folder := tmp_path / "fetched").mkdir()
     backend.tuning.export(folder)
-    assert sorted(os.listdir(folder)) == ["images", "result.json"]
-    assert (folder / "images" / "a.png").read_bytes() == b"pixels"
+    assert sorted(os.listdir(folder)) == ["a.png", "images", "result.json"]
+    assert (folder / "images" / "b.png").read_bytes() == b"pixels"
+    assert (folder / "a.png").read_bytes() == (server.root / "upload/5/a.png").read_bytes()
     asked = {key: value for key, (value,) in server.asked.items()}
-    assert asked["exportType"] == "COCO_WITH_IMAGES"
+    assert asked["export_type"] == "COCO_WITH_IMAGES"
     assert asked["download_all_tasks"].lower() == "false"  # not the unannotated ones
 
 
 @pytest.mark.parametrize("name", ["LABEL_STUDIO_URL", "LABEL_STUDIO_API_KEY"])
 def test_training_needs_an_address_and_a_token(backend, server, monkeypatch, name):
     monkeypatch.delenv(name)
+    monkeypatch.setattr(backend.app, "testing", True)  # errors come as they are
     with pytest.raises(ValueError, match="have to be set to train"):
-        backend.app.test_client().application.testing = True
         train(backend.http)
     assert not hasattr(backend.tuning, "name")
 
 
-def test_an_exported_model_is_not_trained(label_studio, server):
+def test_an_exported_model_is_not_trained(label_studio, server, monkeypatch):
     model = label_studio.ServedModel(Predictor(), "demo", score_thresh=0.3)
     app = label_studio.build_app(model, lambda folder: None, None)
-    app.testing = True
+    monkeypatch.setattr(app, "testing", True)
     with pytest.raises(ValueError, match="name a --train-config-file"):
         train(app.test_client())

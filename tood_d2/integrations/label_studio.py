@@ -1,7 +1,9 @@
 """A machine learning backend for Label Studio, by its own package ``label_studio_ml``."""
 
+import json
 import logging
 import os
+import shutil
 import threading
 import zipfile
 from collections.abc import Callable
@@ -16,6 +18,7 @@ from label_studio_sdk import LabelStudio
 
 from detectron2.structures import Instances
 
+from ..data.coco.image_files import find_image_files
 from ..data.images import read_image
 from ..inference.predictor import ImagePredictor
 from .fine_tuning import FineTuning
@@ -111,36 +114,36 @@ class Backend(LabelStudioMLBase):
         project = self.project_id
         output = self.fine_tuning.start(
             f"project_{project}",
-            lambda folder: fetch_annotations(int(project), folder),
+            self._export,
             lambda folder: self._swap_in(project, folder),
         )
         if output is None:
             return {"training": "not started: another one is under way"}
         return {"training": f"started in {output}"}
 
+    def _export(self, folder: Path) -> None:
+        """Fetches the annotated images of the project, in COCO's form."""
+        url, key = os.environ["LABEL_STUDIO_URL"], os.environ["LABEL_STUDIO_API_KEY"]
+        exports = LabelStudio(base_url=url, api_key=key).projects.exports
+        # Without this, images that nobody has annotated would be images without objects.
+        annotated = {"download_all_tasks": False, "download_resources": True}
+        content = exports.download_sync(int(self.project_id), export_type=FORM, **annotated)
+        archive = folder / "export.zip"
+        with archive.open("wb") as file:
+            file.writelines(content)
+        with zipfile.ZipFile(archive) as file:
+            file.extractall(folder)
+        archive.unlink()
+        # Those with other than ASCII's letters in their names are left out (Label Studio 1.23).
+        names = [x["file_name"] for x in json.loads((folder / "result.json").read_text())["images"]]
+        for name, path in zip(names, find_image_files(names, folder), strict=True):
+            if path is None:
+                shutil.copy(self.get_local_path(name), folder / os.path.basename(name))
+
     @classmethod
     def _swap_in(cls, project: str, folder: Path) -> None:
         cls.models[project] = cls.load(folder)
         logger.info(f"project {project}: {folder} answers from now on")
-
-
-def fetch_annotations(project: int, folder: Path) -> None:
-    """Fetches a project's annotated images, in COCO's form.
-
-    Label Studio's address and token are those of the environment, ``LABEL_STUDIO_URL`` and
-    ``LABEL_STUDIO_API_KEY``.
-    """
-    url, key = os.environ["LABEL_STUDIO_URL"], os.environ["LABEL_STUDIO_API_KEY"]
-    client = LabelStudio(base_url=url, api_key=key)
-    # Without this, images that nobody has annotated would be images without objects.
-    annotated = {"download_all_tasks": False, "download_resources": True}
-    content = client.projects.exports.download_sync(project, export_type=FORM, **annotated)
-    archive = folder / "export.zip"
-    with archive.open("wb") as file:
-        file.writelines(content)
-    with zipfile.ZipFile(archive) as file:
-        file.extractall(folder)
-    archive.unlink()
 
 
 def build_app(
