@@ -15,6 +15,7 @@ import contextlib
 import itertools
 import os
 import secrets
+import shutil
 import socket
 import subprocess
 import sys
@@ -35,7 +36,7 @@ from tood_d2.integrations.fine_tuning import training_overrides
 
 NUM_IMAGES = 10
 NUM_ACCEPTED = 4  # fewer cannot be split into training and test data
-PATIENCE = 300  # seconds, for a start or a short training
+PATIENCE = 600  # seconds, for a start or a short training
 USER = {"username": "user@example.com", "password": secrets.token_hex(8)}
 
 
@@ -139,7 +140,7 @@ def import_images(server: Server, project: int, paths: list[str]) -> None:
         # The last name is one that Label Studio's own export stumbles over.
         names = [*map(os.path.basename, paths[:-1]), "Bild für Zoë.jpg"]
         opened = [stack.enter_context(open(path, "rb")) for path in paths]
-        files = dict(enumerate(zip(names, opened, strict=True)))
+        files = {str(i): x for i, x in enumerate(zip(names, opened, strict=True))}
         answer = server.post(f"/api/projects/{project}/import", files=files).json()
     assert answer["task_count"] == len(paths), answer
 
@@ -170,6 +171,25 @@ def check_predictions(predictions: list[dict], classes: list[str]) -> None:
         assert value["rectanglelabels"][0] in classes and 0 < result["score"] <= 1, result
         for start, length in (("x", "width"), ("y", "height")):
             assert value[start] >= 0 and value[start] + value[length] <= 100.001, result
+
+
+def take_picture(server: Server, project: int, task: int, path: str) -> None:
+    """Saves what a user sees of a task."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        how = {"executable_path": shutil.which("chromium"), "args": ["--no-sandbox"]}
+        page = playwright.chromium.launch(**how).new_page(viewport={"width": 1280, "height": 720})
+        page.set_default_timeout(PATIENCE * 1000)
+        page.goto(f"{server.url}/user/login/")
+        page.fill("input[name=email]", USER["username"])
+        page.fill("input[name=password]", USER["password"])
+        page.press("input[name=password]", "Enter")
+        page.wait_for_function("!location.pathname.includes('login')")
+        page.goto(f"{server.url}/projects/{project}/data?task={task}")
+        page.wait_for_selector("canvas")
+        page.wait_for_timeout(3000)  # the picture is drawn without a sign
+        page.screenshot(path=path, type="jpeg", quality=80)
 
 
 def accept(server: Server, predictions: list[dict]) -> int:
@@ -237,6 +257,8 @@ def try_all(args: argparse.Namespace, folder: Path) -> None:
         check_predictions(predictions, classes)
         version = predictions[0]["model_version"]
         print(f"{len(predictions)} images were pre-labelled by {version}")
+        if args.picture:
+            take_picture(server, project, predictions[0]["task"], args.picture)
         num_boxes = accept(server, predictions[:NUM_ACCEPTED])
         export(server, project, folder / "export")
         report = tood("data", "check", folder / "export" / "result.json", folder / "export")
@@ -257,6 +279,7 @@ def main() -> None:
     parser.add_argument("label_studio", help="executable of the server")
     parser.add_argument("--images", required=True, metavar="FOLDER", help="with at least 10 images")
     parser.add_argument("--keep", metavar="FOLDER", help="new folder for all files, to be kept")
+    parser.add_argument("--picture", metavar="FILE", help="for a task as users see it, a JPEG file")
     add_config_arguments(parser, help="config of a trained model", required=True)
     args = parser.parse_args()
     with short_errors(parser.prog), contextlib.ExitStack() as stack:
