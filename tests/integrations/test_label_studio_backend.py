@@ -15,6 +15,7 @@ import torch
 from PIL import Image
 
 from detectron2.structures import Boxes, Instances
+from tood_d2.integrations.served_model import ServedModel
 
 pytest.importorskip("label_studio_ml")
 
@@ -97,7 +98,7 @@ class Tuning:
 @pytest.fixture
 def backend(label_studio):
     """What was made, and its HTTP interface."""
-    model = label_studio.ServedModel(Predictor(), "demo-1", score_thresh=0.3)
+    model = ServedModel(Predictor(), "demo-1", score_thresh=0.3)
     tuning = Tuning()
     app = label_studio.build_app(model, lambda folder: f"the model in {folder}", tuning)
     return SimpleNamespace(http=app.test_client(), tuning=tuning, app=app)
@@ -169,10 +170,7 @@ def test_training_starts_when_it_is_asked_for(backend, server):
 
 
 def test_the_trained_model_answers_its_project_alone(label_studio, server):
-    models = [
-        label_studio.ServedModel(Predictor(), version, score_thresh=0.3)
-        for version in ("old", "new")
-    ]
+    models = [ServedModel(Predictor(), version, score_thresh=0.3) for version in ("old", "new")]
     tuning = Tuning()
     http = label_studio.build_app(models[0], lambda folder: models[1], tuning).test_client()
     train(http)
@@ -213,7 +211,7 @@ def test_training_needs_an_address_and_a_token(backend, server, monkeypatch, nam
 
 
 def test_an_exported_model_is_not_trained(label_studio, server, monkeypatch):
-    model = label_studio.ServedModel(Predictor(), "demo", score_thresh=0.3)
+    model = ServedModel(Predictor(), "demo", score_thresh=0.3)
     app = label_studio.build_app(model, lambda folder: None, None)
     monkeypatch.setattr(app, "testing", True)
     with pytest.raises(ValueError, match="name a --train-config-file"):

@@ -98,7 +98,7 @@ def test_what_is_trained(parse, of_model, detecting_model, tmp_path):
         program.fine_tuning(parse("--train-opts", "train.max_itr=9", *of_model))
 
 
-def test_a_version_is_that_of_what_is_detected(served, parse, of_model, detecting_model, shapes):
+def test_a_version_is_that_of_what_is_detected(parse, of_model, detecting_model, shapes):
     args = parse("--confidence-threshold", 0, *of_model)
     model = program.load_model(args)
     assert re.fullmatch(r"demo-[0-9a-f]{8}", model.version)

@@ -4,7 +4,6 @@ import json
 import logging
 import os
 import shutil
-import threading
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -16,42 +15,14 @@ from label_studio_ml.model import LabelStudioMLBase
 from label_studio_ml.utils import DATA_UNDEFINED_NAME
 from label_studio_sdk import LabelStudio
 
-from detectron2.structures import Instances
-
 from ..data.coco.image_files import find_image_files
-from ..data.images import read_image
-from ..inference.predictor import ImagePredictor
 from .fine_tuning import FineTuning
 from .rectangle_labels import match_labels, mean_score, rectangle_results
+from .served_model import ServedModel
 
 logger = logging.getLogger(__name__)
 
 FORM = "COCO_WITH_IMAGES"  # of the annotations that are fetched
-
-
-class ServedModel:
-    """A model that answers requests, one at a time.
-
-    Attributes:
-        version: tells it from others, the same whenever it is served.
-        class_names: that it detects.
-    """
-
-    def __init__(self, predictor: ImagePredictor, version: str, score_thresh: float):
-        self.version, self.class_names = version, tuple(predictor.class_names)
-        self._predictor, self._score_thresh = predictor, score_thresh
-        self._lock = threading.Lock()
-
-    def detect(self, path: str) -> Instances:
-        """The detections in an image file above the threshold.
-
-        Raises:
-            FileNotFoundError, ValueError: see :func:`.read_image`.
-        """
-        image = read_image(path, "RGB")
-        with self._lock:
-            (instances,) = self._predictor.detect([image])
-        return instances[instances.scores >= self._score_thresh]
 
 
 class Backend(LabelStudioMLBase):
@@ -73,13 +44,9 @@ class Backend(LabelStudioMLBase):
         tags = self.get_first_tag_occurence("RectangleLabels", "Image")
         self.from_name, self.to_name, self.value = tags
         attributes = self.label_interface.get_control(self.from_name).labels_attrs
-        values = {x: y.attr.get("predicted_values", "") for x, y in attributes.items()}
-        self.labels = match_labels(
-            self.model.class_names,
-            tuple(
-                (x, tuple(filter(None, map(str.strip, y.split(","))))) for x, y in values.items()
-            ),
-        )
+        labels = {x: y.attr.get("predicted_values", "").split(",") for x, y in attributes.items()}
+        labels = ((x, tuple(filter(None, map(str.strip, y)))) for x, y in labels.items())
+        self.labels = match_labels(self.model.class_names, tuple(labels))
         self.set("model_version", self.model.version)
 
     def predict(self, tasks: list[dict], context: dict | None = None, **kwargs) -> list:
@@ -103,7 +70,7 @@ class Backend(LabelStudioMLBase):
         """Starts a fine-tuning when Label Studio's user asks for it, not at every annotation.
 
         Raises:
-            ValueError: if the model cannot be trained, or the annotations not be fetched.
+            ValueError: if the model cannot be trained, or it is not said where the annotations are.
         """
         if event != "START_TRAINING":
             return {"training": "not started: it starts by START_TRAINING"}
@@ -111,12 +78,8 @@ class Backend(LabelStudioMLBase):
             raise ValueError("an exported model is not trained: name a --train-config-file")
         if not os.environ.get("LABEL_STUDIO_URL") or not os.environ.get("LABEL_STUDIO_API_KEY"):
             raise ValueError("LABEL_STUDIO_URL and LABEL_STUDIO_API_KEY have to be set to train")
-        project = self.project_id
-        output = self.fine_tuning.start(
-            f"project_{project}",
-            self._export,
-            lambda folder: self._swap_in(project, folder),
-        )
+        name = f"project_{self.project_id}"
+        output = self.fine_tuning.start(name, self._export, self._swap_in)
         if output is None:
             return {"training": "not started: another one is under way"}
         return {"training": f"started in {output}"}
@@ -135,15 +98,15 @@ class Backend(LabelStudioMLBase):
             file.extractall(folder)
         archive.unlink()
         # Those with other than ASCII's letters in their names are left out (Label Studio 1.23).
-        names = [x["file_name"] for x in json.loads((folder / "result.json").read_text())["images"]]
+        images = json.loads((folder / "result.json").read_bytes())["images"]
+        names = [x["file_name"] for x in images]
         for name, path in zip(names, find_image_files(names, folder), strict=True):
             if path is None:
                 shutil.copy(self.get_local_path(name), folder / os.path.basename(name))
 
-    @classmethod
-    def _swap_in(cls, project: str, folder: Path) -> None:
-        cls.models[project] = cls.load(folder)
-        logger.info(f"project {project}: {folder} answers from now on")
+    def _swap_in(self, folder: Path) -> None:
+        self.models[self.project_id] = self.load(folder)
+        logger.info(f"project {self.project_id}: {folder} answers from now on")
 
 
 def build_app(

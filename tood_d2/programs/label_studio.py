@@ -37,7 +37,7 @@ def parse_args() -> argparse.Namespace:
     add("--confidence-threshold", type=float, default=0.3, help="least score (0.3)")
     add("--output", default="output/label_studio", help="folder (output/label_studio)")
     add("--train-config-file", metavar="FILE", help="config to train with (the model's own)")
-    add("--train-opts", nargs="+", default=[], metavar="KEY=VALUE", help="overrides to train with")
+    add("--train-opts", nargs="+", default=[], metavar="KEY=VALUE", help="overrides for training")
     add_model_arguments(parser)
     args = parser.parse_args()
     if not 0 <= args.confidence_threshold <= 1:
@@ -49,7 +49,7 @@ def parse_args() -> argparse.Namespace:
 
 def load_model(args: argparse.Namespace):
     """The model that the arguments ask for, and its version, which changes with its results."""
-    from tood_d2.integrations.label_studio import ServedModel
+    from tood_d2.integrations.served_model import ServedModel
 
     described = json.dumps(describe_model(args), sort_keys=True)
     path = Path(args.exported or args.config_file or "coco")
