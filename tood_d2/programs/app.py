@@ -14,7 +14,7 @@ import os
 import sys
 from collections.abc import Callable
 
-from tood_d2.cli.addresses import listen
+from tood_d2.cli.addresses import add_address, check_address
 from tood_d2.cli.arguments import add_config_arguments
 from tood_d2.cli.messages import short_errors
 from tood_d2.cli.requirements import check_requirements, check_runtime
@@ -29,8 +29,7 @@ def parse_args() -> argparse.Namespace:
     )
     add = parser.add_argument
     add("--models", default="output", help="folder to look for models in (default: output)")
-    add("--host", default="127.0.0.1", help="address to serve; 0.0.0.0 lets other machines in")
-    add("--port", type=int, default=7860, help="port to serve (default: 7860)")
+    add_address(parser, port=7860)
     add(
         "--examples",
         metavar="FOLDER",
@@ -47,10 +46,7 @@ def parse_args() -> argparse.Namespace:
         parser.error("--opts needs --config-file")
     if importlib.util.find_spec("gradio") is None:
         parser.error("Gradio is missing: install it by pip install gradio")
-    try:
-        listen(args.host, args.port).close()
-    except OSError as error:
-        parser.error(str(error))
+    check_address(parser, args)
     return args
 
 
