@@ -131,13 +131,13 @@ def read_token(path: str | None) -> bytes | None:
         ValueError: if there is no token in it, or one that a header cannot bring.
     """
     place = path or TOKEN
-    token = Path(path).read_bytes() if path else os.environb.get(TOKEN.encode())
-    if token is None:
+    text = Path(path).read_text("latin-1") if path else os.environ.get(TOKEN)
+    if text is None:
         return None
-    token = token.strip()
-    if not token or any(x <= 32 or x >= 127 for x in token):
+    token = text.strip()
+    if not token.isascii() or not token.isprintable() or len(token.split()) != 1:
         raise ValueError(f"{place}: a token is one word of ASCII characters")
-    return token
+    return token.encode()
 
 
 def main() -> int:
