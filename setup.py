@@ -9,12 +9,23 @@ VERSION = re.search(
 ).group(1)
 
 APP = ["gradio>=6"]
+CVAT = ["cvat-cli>=2.80", "cvat-sdk>=2.80"]
 DATA = ["ImageHash>=4.3"]  # check compares pictures by it
 EXPORT = ["onnx>=1.17", "onnxruntime>=1.20", "onnxscript>=0.5"]
+HUB = ["huggingface_hub>=1.0", "safetensors"]
 # OpenVINO reads ONNX; NNCF makes int8 models.
 OPENVINO = [*EXPORT, "nncf>=2.16", "openvino>=2025.0"]
 PARQUET = ["fsspec", "pyarrow>=15"]
 RAY = [*PARQUET, "ray[data]>=2.40"]
+SERVE = [
+    "fastapi>=0.115",
+    "h11",
+    "prometheus_client",
+    "pydantic>=2",
+    "python-multipart",
+    "starlette>=0.46",
+    "uvicorn>=0.30",
+]
 SAHI = ["sahi>=0.11.20"]
 TIMM = ["huggingface_hub", "timm>=1.0"]
 
@@ -52,27 +63,37 @@ setup(
     extras_require={
         "app": APP,
         "dev": [
+            "httpx",
             "hypothesis",
             "ipykernel",
+            "moto[server]",
             "nbclient",
             "playwright",
             "pytest",
             "pytest-xdist",
             "ruff",
-            "safetensors",
+            "s3fs",
+            "supervision",
+            "wandb",
             *APP,
+            *CVAT,
             *DATA,
+            *HUB,
             *OPENVINO,
             *RAY,
             *SAHI,
+            *SERVE,
             *TIMM,
         ],
+        "cvat": CVAT,
         "data": DATA,
         "export": EXPORT,
+        "hub": HUB,
         "openvino": OPENVINO,
         "parquet": PARQUET,
         "ray": RAY,
         "sahi": SAHI,
+        "serve": SERVE,
         "safetensors": ["safetensors"],
         "timm": TIMM,
     },
