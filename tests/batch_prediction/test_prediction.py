@@ -12,6 +12,7 @@ pyarrow = pytest.importorskip("pyarrow")
 
 from tood_d2.batch_prediction import detections  # noqa: E402
 from tood_d2.batch_prediction.detections import detect_items  # noqa: E402
+from tood_d2.batch_prediction.evaluation import stored_model  # noqa: E402
 from tood_d2.batch_prediction.items import Item  # noqa: E402
 from tood_d2.batch_prediction.job import Job, ResultFolder  # noqa: E402
 from tood_d2.batch_prediction.sources import find_items  # noqa: E402
@@ -212,3 +213,25 @@ def test_evaluation_of_results_equals_that_of_the_model(predict, detecting_model
         results.append(json.loads(file.read_text()))
         file.unlink()
     assert results[0] == results[1] and len(results[0]) > 30
+
+
+def test_images_of_one_name_in_several_folders(predictor, shapes, tmp_path):
+    """Their results are told apart by the folders, or refused if these say nothing."""
+    first, second = sorted((shapes / "val").iterdir())[:2]
+    for folder, source in (("a", first), ("b", second)):
+        (tmp_path / "images" / folder).mkdir(parents=True)
+        shutil.copy(source, tmp_path / "images" / folder / "1.png")
+    items = find_items([str(tmp_path / "images")])
+    folder = ResultFolder(str(tmp_path / "predictions"))
+    job = Job.of(items, 2, {})
+    folder.prepare(job)
+    folder.write(job, 0, detect_items(predictor, items))
+    rows = [*folder.rows()]
+    find = stored_model(folder, predictor.category_ids)
+    for name, row in zip("ab", rows, strict=True):
+        sample = {"image_id": name, "height": row["height"], "width": row["width"]}
+        (output,) = find([sample | {"file_name": f"/elsewhere/{name}/1.png"}])
+        assert output["instances"].scores.tolist() == pytest.approx(row["scores"])
+    for name in ("c/1.png", "1.png", "a/2.png"):
+        with pytest.raises(ValueError, match=f"no results for {name}"):
+            find([sample | {"file_name": name}])

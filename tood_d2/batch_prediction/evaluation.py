@@ -1,6 +1,8 @@
 """Results of batch prediction in other forms: COCO's, and in the place of a model."""
 
 import json
+import os
+from collections import defaultdict
 from collections.abc import Callable
 from pathlib import PurePosixPath
 
@@ -41,21 +43,37 @@ def stored_model(
 
     Returns:
         A function of N dicts with "image_id", "file_name", "height" and "width" that gives N dicts
-        with "instances". It raises a ValueError for images without results.
+        with "instances". It raises a ValueError for images without results. Where ids are not
+        known, an image has the results of the file whose path ends most like its own.
     """
-    rows: dict[int | str, dict] = {}
+    by_id, by_name = {}, defaultdict(list)
     for row in folder.rows():
         if row["image_id"] is not None:
-            rows[row["image_id"]] = row
+            by_id[row["image_id"]] = row
         else:
-            rows[PurePosixPath(row["file_name"]).name] = row
+            by_name[PurePosixPath(row["file_name"]).name].append(row)
 
     def find(sample: dict) -> dict:
-        name = PurePosixPath(sample["file_name"]).name
-        row = rows.get(sample["image_id"]) or rows.get(name)
+        name = sample["file_name"]
+        row = by_id.get(sample["image_id"])
         if row is None:
-            raise ValueError(f"{folder.folder}: no results for {sample['file_name']}")
+            row = _nearest(name, by_name[PurePosixPath(name).name])
+        if row is None:
+            raise ValueError(f"{folder.folder}: no results for {name}, or those of several files")
         found = instances_of(row, category_ids)
         return {"instances": detector_postprocess(found, sample["height"], sample["width"])}
 
     return lambda batched_inputs: [*map(find, batched_inputs)]
+
+
+def _nearest(path: str, rows: list[dict]) -> dict | None:
+    """The row whose path ends most like a path; None if there is none, or several."""
+    parts = PurePosixPath(path).parts[::-1]
+    commons = [os.path.commonprefix([parts, _parts(row)]) for row in rows]
+    most = max(map(len, commons), default=0)
+    nearest = [row for row, common in zip(rows, commons, strict=True) if len(common) == most]
+    return nearest[0] if len(nearest) == 1 else None
+
+
+def _parts(row: dict) -> tuple[str, ...]:
+    return PurePosixPath(row["file_name"]).parts[::-1]
