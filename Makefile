@@ -72,7 +72,8 @@ test-gpu: $(ENVIRONMENT)  ## Run the tests that need a GPU and measure on it, wi
 
 .PHONY: docs
 docs: $(ENVIRONMENT)  ## Make the site of the documents, which needs no network to read.
-	$(PYTHON) -m sphinx --fail-on-warning --keep-going --quiet -c docs . output/site
+	$(PYTHON) -m sphinx --fresh-env --fail-on-warning --keep-going --quiet \
+		-c docs -d output/site-cache . output/site
 	@echo "The site is in output/site, its first page is index.html."
 
 .PHONY: lint
