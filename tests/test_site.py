@@ -99,6 +99,17 @@ def test_docstrings_are_shown_with_their_shapes_and_links(site):
     assert ":class:" not in text and ":func:" not in text
 
 
+def test_the_reference_has_all_public_names(pages):
+    anchors = {anchor for page in pages.values() for anchor in page.anchors if anchor}
+    described = {anchor.rpartition(".")[2] for anchor in anchors}
+    sources = [path.read_text() for path in ROOT.glob("docs/api/*.rst")]
+    names = [name for text in sources for name in re.findall(r"automodule:: (\S+)", text)]
+    modules = [importlib.import_module(name) for name in names]
+    public = {name for module in modules for name in getattr(module, "__all__", ())}
+    assert {"TOOD", "Predictor", "load_run", "register_coco_json"} <= public
+    assert public - described == {"CONFIG_FOLDER"}
+
+
 def entries():
     """The paths that llms.txt lists."""
     return [match[1] for line in LIST.read_text().splitlines() if (match := ENTRY.match(line))]
