@@ -1,7 +1,7 @@
 """Programs that the documents call: whether they would take the arguments given there."""
 
 import contextlib
-import importlib
+import importlib.util
 import io
 import os
 import re
@@ -23,10 +23,15 @@ from tood_d2.config import load_run
 from tood_d2.programs.predict import DEFAULT_MODEL
 
 OTHER_TOOLS = {
+    "cvat-cli": "needs a server of CVAT",
     "docker": "needs Docker",
+    "hf": "needs the Hugging Face Hub",
     "tensorboard": "another package's server",
+    "unzip": "takes what a labelling tool exports",
 }
 """Programs whose arguments cannot be checked here, with the reason."""
+WRITTEN_BY_OTHERS = {"shared/config.yaml": "tood share"}
+"""Configs that no training writes, with what does; here the default model's stands in."""
 LAUNCHERS = {"srun", "sudo", "torchrun"}
 """Programs that call the one after their own arguments, which is checked."""
 
@@ -58,7 +63,7 @@ def check(argv: list[str]) -> None:
     elif name == "make":
         check_make(arguments)
     elif name == "pip":
-        extras = re.findall(r"\[(.+)\]", " ".join(arguments))
+        extras = re.findall(r"(?:\.|tood_d2)\[(.+?)\]", " ".join(arguments))
         unknown = {x for names in extras for x in names.split(",")} - {*declared_extras()}
         assert not unknown, f"setup.py has no extra {', '.join(unknown)}"
     elif name == "tood":
@@ -77,7 +82,8 @@ def check_make(arguments: list[str]) -> None:
     unknown = {x.partition("=")[0] for x in arguments if "=" in x} - {*variables}
     assert not unknown, f"the Makefile does not tell of {', '.join(unknown)}"
     command = ["make", "-C", str(ROOT), "--dry-run", "PYTHON=python", *arguments]
-    planned = subprocess.run(command, capture_output=True, text=True)
+    environment = {key: value for key, value in os.environ.items() if key != "MAKEFLAGS"}
+    planned = subprocess.run(command, env=environment, capture_output=True, text=True)
     assert planned.returncode == 0, planned.stderr
     lines = planned.stdout.replace("\\\n", " ").splitlines()
     script = "\n".join(line for line in lines if line.startswith("python "))
@@ -125,8 +131,10 @@ def check_arguments(main: Callable, argv: list[str]) -> None:
         return
     for name in ("", "other_"):
         file, opts = (getattr(args, f"{name}{x}", None) for x in ("config_file", "opts"))
+        if file in WRITTEN_BY_OTHERS:
+            file = None
         if file or opts:
-            run = load_run(file or DEFAULT_MODEL, opts, args.trust)
+            run = load_run(file or DEFAULT_MODEL, opts or (), getattr(args, "trust", ()))
             if not getattr(args, "eval_only", True):  # trains, so others can name its config
                 path = Path(run.options.output_dir, "config.yaml")
                 path.parent.mkdir(parents=True, exist_ok=True)

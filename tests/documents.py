@@ -30,7 +30,7 @@ builtin source "$1"
 
 
 class Command(NamedTuple):
-    """A command with the page's line that it begins in."""
+    """A command with the line that it begins in."""
 
     line: int
     argv: list[str]
@@ -54,7 +54,7 @@ class PythonBlock(NamedTuple):
 def find_commands(page: Path, folder: Path) -> list[Command]:
     """The commands of a page's ``sh`` blocks and of its sentences, as a shell would run them.
 
-    The blocks of a page are one script, so they share their variables.
+    All of a page are one script, so they share their variables.
 
     Args:
         page: a Markdown file.
@@ -88,6 +88,13 @@ def note_commands(script: str, folder: Path, name: str) -> list[Command]:
         commands.append(Command(int(fields[0]), fields[2:end]))
         del fields[:end]
     return sorted(commands, key=lambda command: command.line)
+
+
+def is_in_block(page: Path, line: int) -> bool:
+    """Whether a line is in a block of code, not in a sentence."""
+    text = page.read_text(encoding="utf-8")
+    lines = [text.count("\n", 0, place) for x in _FENCE.finditer(text) for place in x.span()]
+    return any(start < line <= end for start, end in zip(lines[::2], lines[1::2], strict=True))
 
 
 def _script(page: Path) -> str:
