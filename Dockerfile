@@ -14,6 +14,9 @@ COPY . .
 # --build-arg TORCH_INDEX=https://download.pytorch.org/whl/cpu leaves out the libraries of GPUs.
 ARG TORCH_INDEX=
 RUN make setup
+# More packages: --build-arg EXTRA="ray[default] s3fs" for docs/scale.md.
+ARG EXTRA=
+RUN [ -z "$EXTRA" ] || .venv/bin/pip install --constraint constraints.txt $EXTRA
 ENV PATH=/tood_d2/.venv/bin:$PATH
 
 # PyTorch's packages hold all of CUDA but the driver, which these variables bring in.

@@ -84,6 +84,13 @@ class Training:
         return run_for([*command, f"train.output_dir={folder}"], log, seconds)
 
 
+def environment() -> dict[str, str]:
+    """Of the programs: one thread, no GPU."""
+    variables = {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", **os.environ}
+    variables["PYTHONPATH"] = f"{ROOT}:{os.environ.get('PYTHONPATH', '')}"
+    return variables
+
+
 def run_for(command: list[str], log: Path, seconds: float | None = None) -> bool:
     """Runs a program, and kills all its processes after some time.
 
@@ -98,11 +105,13 @@ def run_for(command: list[str], log: Path, seconds: float | None = None) -> bool
     Raises:
         RuntimeError: if it failed, with the end of what it printed.
     """
-    environment = {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", **os.environ}
-    environment["PYTHONPATH"] = f"{ROOT}:{os.environ.get('PYTHONPATH', '')}"
     with open(log, "w") as file:
         process = subprocess.Popen(
-            command, stdout=file, stderr=subprocess.STDOUT, env=environment, start_new_session=True
+            command,
+            stdout=file,
+            stderr=subprocess.STDOUT,
+            env=environment(),
+            start_new_session=True,
         )
         try:
             status = process.wait(seconds)

@@ -6,6 +6,7 @@ import shutil
 import sys
 import time
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 from soak_kills import FINAL, ROOT, Training, run_for
@@ -16,19 +17,36 @@ from tood_d2.batch_prediction.job import ResultFolder
 from tood_d2.data.shapes import make_shapes
 
 
+class Detection:
+    """Runs of tools/predict.py in processes of their own, with a tiny model."""
+
+    def __init__(self, folder: Path, num_images: int, options: Sequence[str] = ()):
+        """
+        Args:
+            folder: for the model and the images, which are made here.
+            num_images: to detect in.
+            options: of the model.
+        """
+        model = folder / "model"
+        Training(folder / "data", iterations=2).run(model)
+        make_shapes(folder / "images", num_train=1, num_val=num_images, seed=1)
+        self.images = str(folder / "images" / "val")
+        self.model = ["--config-file", str(model / "config.yaml"), "--opts", *options]
+        self.model.append(f"train.init_checkpoint={model / FINAL}")
+
+    def command(self, output: Path, *arguments: str) -> list[str]:
+        """What to run to detect in all images."""
+        program = [sys.executable, str(ROOT / "tools" / "predict.py"), "--input", self.images]
+        return [*program, "--output", str(output), "--shard-size", "4", *arguments, *self.model]
+
+
 def predictions(args: argparse.Namespace, folder: Path) -> int:
     """Kills tools/predict.py at random."""
     generator = random.Random(args.seed)
-    model = folder / "model"
-    Training(folder / "data", iterations=2).run(model)
-    make_shapes(folder / "images", num_train=1, num_val=args.images, seed=1)
-    command = [sys.executable, str(ROOT / "tools" / "predict.py"), "--shard-size", "4"]
-    command += ["--input", str(folder / "images" / "val"), "--config-file"]
-    command += [str(model / "config.yaml"), "--opts", f"train.init_checkpoint={model / FINAL}"]
+    detection = Detection(folder, args.images)
 
     def predict(output: Path, seconds: float | None = None) -> bool:
-        program = [*command[:2], "--output", str(output), *command[2:]]
-        return run_for(program, output.with_suffix(".txt"), seconds)
+        return run_for(detection.command(output), output.with_suffix(".txt"), seconds)
 
     start = time.monotonic()
     predict(folder / "whole")

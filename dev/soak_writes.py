@@ -48,7 +48,9 @@ def _checkpointer(folder: Path, number: int) -> TrainingCheckpointer:
     model = nn.Linear(WIDTH, WIDTH)
     for parameter in model.parameters():
         nn.init.constant_(parameter, number)
-    return TrainingCheckpointer(model, str(folder), [], trainer=_State(number))
+    # Every second one is written in the background.
+    state = {"background": number % 2 == 1, "trainer": _State(number)}
+    return TrainingCheckpointer(model, str(folder), [], **state)
 
 
 def _name(number: int) -> str:
@@ -56,7 +58,9 @@ def _name(number: int) -> str:
 
 
 def _write(folder: Path, number: int) -> None:
-    _checkpointer(folder, number).save(_name(number), iteration=number)
+    checkpointer = _checkpointer(folder, number)
+    checkpointer.save(_name(number), iteration=number)
+    checkpointer.flush()
 
 
 def _resumed_number(folder: Path) -> int:

@@ -142,6 +142,23 @@ class TestProgram:
         assert outcome.status == 2 and "does not fit the model" in outcome.output
         assert predict().status == 0
 
+    def test_a_config_that_was_edited_is_refused(self, predict, detecting_model):
+        assert predict().status == 0
+        config = detecting_model / "config.yaml"
+        content = config.read_text()
+        try:
+            config.write_text(content.replace("test_nms_thresh: 0.6", "test_nms_thresh: 0.5"))
+            assert config.read_text() != content
+            outcome = predict()
+        finally:
+            config.write_text(content)
+        assert outcome.status == 2 and "another job (config " in outcome.output
+
+    def test_without_weights(self, predict):
+        outcome = predict(opts=["train.init_checkpoint="])
+        assert outcome.status == 2
+        assert "no trained weights: give their file" in outcome.output
+
     def test_other_images_are_refused(self, predict, shapes):
         assert predict().status == 0
         outcome = predict(source=shapes / "train")

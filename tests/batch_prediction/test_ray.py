@@ -48,10 +48,17 @@ def rows(args):
     return [*ResultFolder(args.output).rows()]
 
 
-def test_rows_are_those_of_one_process(args):
+def test_rows_are_those_of_one_process(args, monkeypatch):
+    monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:9")  # of another cluster, which is not asked for
     here, there = args("here"), args("ray", "--ray", "--workers", 2)
     predict_collection.run(there)
     assert rows(there) == rows(here) and len(rows(here)) == 40
+
+
+def test_a_cluster_that_is_not_there(args):
+    there = args("ray", "--ray", "127.0.0.1:9")
+    with pytest.raises(ConnectionError, match="--ray 127.0.0.1:9: .* RAY_AUTH_TOKEN"):
+        predict_collection.run(there)
 
 
 def test_a_machine_that_dies_loses_nothing(args):

@@ -197,4 +197,6 @@ class TestCategoryIds:
         for content in (None, "{}", "no JSON", '{"categories": [{"id": 7, "name": "cat"}]}'):
             if content is not None:
                 path.write_text(content)
-            assert run.category_ids == [1, 2, 3, 4]
+            assert run.category_ids == [1, 2, 4, 5]
+            # Configs of earlier versions do not tell them.
+            assert run.with_options(category_ids=[]).category_ids == [1, 2, 3, 4]

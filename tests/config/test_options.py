@@ -84,7 +84,7 @@ def test_yaml_configs_know_every_option():
 
 def test_default_options_of_a_group():
     dataset = default_options("dataset")
-    assert dataset.pop("class_names") == []
+    assert dataset.pop("class_names") == dataset.pop("category_ids") == []
     files = {"train_json", "train_images", "test_json", "test_images"}
     assert set(dataset) == {"source", "min_object_size", *files}
     assert default_options("train")["amp"] == {"enabled": False, "dtype": "float16"}

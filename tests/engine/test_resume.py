@@ -1,5 +1,6 @@
 """A run that is interrupted and resumed is, to the last bit, the uninterrupted one."""
 
+import json
 import os
 import signal
 
@@ -25,7 +26,7 @@ def run(load_script):
 def train(request, run, shapes, tiny_overrides):
     """Trains for six iterations, with a phase change after four, and random sizes of images."""
 
-    def lazy(folder, num_workers, resume=False):
+    def lazy(folder, num_workers, *more, resume=False):
         overrides = [x for x in tiny_overrides if "seed" not in x and "num_workers" not in x]
         run(
             "tood_R_18_FPN_small.py",
@@ -40,6 +41,7 @@ def train(request, run, shapes, tiny_overrides):
             "model.initial_phase_iters=4",
             f"train.output_dir={folder}",
             *([] if resume else ["train.seed=5"]),
+            *more,
             resume=resume,
         )
 
@@ -135,3 +137,31 @@ def test_a_run_resumed_after_a_failure_equals_the_whole_run(train, tmp_path, mon
     assert (tmp_path / "failed" / "last_checkpoint").read_text() == "model_0000002.pth"
     train(tmp_path / "failed", num_workers=2, resume=True)
     assert_equal(tmp_path / "whole", tmp_path / "failed")
+
+
+@pytest.mark.parametrize("train", ["lazy"], indirect=True)
+def test_a_run_goes_on_where_its_output_folder_is_lost(train, tmp_path, monkeypatch):
+    """Its remote copy has the checkpoint, which was written in the background, and the logs."""
+    train(tmp_path / "whole", 0)
+    remote = f"train.remote_dir={tmp_path}/remote", "train.checkpointer.background=True"
+    with monkeypatch.context() as patch, pytest.raises(SystemExit):
+        end_in(patch, 4, lambda: os.kill(os.getpid(), signal.SIGTERM))
+        train(tmp_path / "lost", 0, *remote)
+    assert (tmp_path / "remote" / "last_checkpoint").read_text() == "model_0000004.pth"
+    with pytest.raises(ValueError, match="remote: there is a run already. --resume continues it"):
+        train(tmp_path / "new", 0, *remote)
+    assert os.listdir(tmp_path / "new") == []
+    train(tmp_path / "new", 0, *remote, "train.max_iter=7", resume=True)
+    log = (tmp_path / "new" / "log.txt").read_text()
+    assert "training ends after iteration 4" in log  # of the first part
+    assert "new gets model_0000004.pth and the logs from" in log
+    assert "The run had 6 iterations, it goes on with 7." in log
+    names = os.listdir(tmp_path / "remote")
+    assert "model_0000005.pth" in names and "model_final.pth" in names
+    metrics = (tmp_path / "remote" / "metrics.json").read_text().splitlines()
+    assert [json.loads(x)["iteration"] for x in metrics][:7] == [*range(7)]
+    expected, actual = (
+        torch.load(tmp_path / x / "model_0000005.pth", weights_only=True)["model"]
+        for x in ("whole", "remote")
+    )
+    assert all(torch.equal(actual[name], x) for name, x in expected.items())

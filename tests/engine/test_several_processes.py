@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -13,6 +14,7 @@ from pathlib import Path
 import pytest
 import torch
 from script_runs import Command, run
+from torch.distributed import TCPStore
 
 from detectron2.engine.launch import _find_free_port
 
@@ -122,6 +124,18 @@ def wait_for_iterations(process, folder, number):
         time.sleep(0.05)
 
 
+def wait_for_a_log(folders, number):
+    """The folder in which training has logged some iterations."""
+    end = time.monotonic() + PATIENCE
+    while time.monotonic() < end:
+        for folder in folders:
+            log = folder / "metrics.json"
+            if log.exists() and log.read_text().count("\n") >= number:
+                return folder
+        time.sleep(0.05)
+    raise AssertionError("there are no iterations")
+
+
 def final_weights(folder):
     return torch.load(folder / "model_final.pth", weights_only=True)["model"]
 
@@ -185,6 +199,63 @@ def test_a_process_that_is_killed_comes_back(start, tiny_overrides, tmp_path):
 
 
 @pytest.mark.slow
+def test_machines_without_a_shared_folder(start, tiny_overrides, tmp_path):
+    """Each keeps checkpoints; the one that has lost its own gets them from the other."""
+    options = [*tiny_overrides, "train.max_iter=8", "train.checkpointer.period=2"]
+    options += ["train.seed=0", "train.log_period=1", "dataloader.train.total_batch_size=2"]
+    options += ["model.backbone.bottom_up.norm=FrozenBN"]
+    folders = [tmp_path / "first", tmp_path / "second"]
+
+    def train(*more):
+        port = _find_free_port()
+        for rank, folder in enumerate(folders):
+            run = ["-m", "torch.distributed.run", "--nnodes", 2, "--node-rank", rank]
+            run += ["--master-addr", "127.0.0.1", "--master-port", port, "train_net.py", *more]
+            yield start(*run, *SMALL, *options, f"train.output_dir={folder}")
+
+    finish(*train())
+    expected = final_weights(folders[0])
+    for name in ("model_0000003.pth", "model_final.pth", "last_checkpoint"):
+        assert (folders[0] / name).read_bytes() == (folders[1] / name).read_bytes()
+    shutil.rmtree(folders[0])
+    for path in folders[1].glob("model_*.pth"):
+        if path.name != "model_0000003.pth":
+            path.unlink()
+    (folders[1] / "last_checkpoint").write_text("model_0000003.pth")
+    output, _ = finish(*train("--resume"))
+    assert "Not all machines have" in (folders[1] / "log.txt.rank1").read_text()
+    assert "Starting training from iteration 4" in output
+    for name, weight in final_weights(folders[0]).items():
+        assert torch.equal(weight, expected[name]), name
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("lost", ["first", "second"])
+def test_a_machine_that_is_lost(start, tiny_overrides, tmp_path, lost):
+    """The other one goes on alone, with the same batches."""
+    options = [*tiny_overrides, "dataloader.train.total_batch_size=2", "train.max_iter=40"]
+    options += ["train.checkpointer.period=2", "train.seed=0", "train.log_period=1"]
+    options += ["model.backbone.bottom_up.norm=FrozenBN", "optimizer.eps=1"]
+    finish(start("train_net.py", *SMALL, *options, f"train.output_dir={tmp_path}/whole"))
+    store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+    run = ["-m", "torch.distributed.run", "--nnodes", "1:2", "--max-restarts", 3]
+    run += ["--rdzv-backend", "c10d", "--rdzv-endpoint", f"127.0.0.1:{store.port}"]
+    run += ["--rdzv-id", "run", "--rdzv-conf", "is_host=false", "--local-addr", "127.0.0.1"]
+    run += ["train_net.py", "--resume", *SMALL, *options]
+    machines = {x: start(*run, f"train.output_dir={tmp_path}/{x}") for x in ("first", "second")}
+    main = wait_for_a_log([tmp_path / x for x in machines], 4)
+    is_main = lost == "first"  # the one whose process is the main one is lost, or the other one
+    name = next(x for x in machines if (x == main.name) == is_main)
+    for pid in [*children(machines[name], "train_net.py"), machines.pop(name).pid]:
+        os.kill(pid, signal.SIGKILL)
+    ((other, process),) = machines.items()
+    (output,) = finish(process)
+    assert "The run had 2 processes, it goes on with 1." in output
+    weights = final_weights(tmp_path / other)
+    torch.testing.assert_close(weights, final_weights(tmp_path / "whole"), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["lazy", "yaml"])
 def test_every_hook_works_in_two_processes(kind, request, start, tmp_path):
     config, overrides = request.getfixturevalue(kind)
@@ -243,6 +314,14 @@ def children(process, name="spawn_main"):
     return [int(x) for x in ids if name in Path(f"/proc/{x}/cmdline").read_text()]
 
 
+def is_running(pid):
+    """Whether there is a process of this id; one that nobody waits for has no command line."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes() != b""
+    except OSError:
+        return False
+
+
 def wait_until_all_have_ended(process):
     """Waits a little, as processes save what they have."""
     process.wait()
@@ -276,6 +355,22 @@ def test_the_others_end_when_one_is_killed(endless, tmp_path):
 def test_all_save_and_end_when_the_one_that_started_them_is_killed(endless, tmp_path):
     endless.kill()
     wait_until_all_have_ended(endless)
+    assert re.fullmatch(r"model_00000\d\d.pth", (tmp_path / "last_checkpoint").read_text())
+
+
+@pytest.mark.slow
+def test_all_save_and_end_when_torchrun_is_killed(start, tiny_overrides, tmp_path):
+    run = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", 2, "train_net.py"]
+    options = [*tiny_overrides, "train.max_iter=100000", "dataloader.train.total_batch_size=2"]
+    process = start(*run, *SMALL, *options, f"train.output_dir={tmp_path}")
+    wait_for_iterations(process, tmp_path, 2)
+    training = children(process, "train_net.py")
+    process.kill()
+    process.wait()
+    end = time.monotonic() + 15  # after a step, which a busy machine takes long for
+    while any(map(is_running, training)) and time.monotonic() < end:
+        time.sleep(0.1)
+    assert not any(map(is_running, training))
     assert re.fullmatch(r"model_00000\d\d.pth", (tmp_path / "last_checkpoint").read_text())
 
 

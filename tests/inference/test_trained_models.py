@@ -1,10 +1,14 @@
 """The models that training left are found and loaded with their weights."""
 
+import json
 from pathlib import Path
 
 import pytest
+import torch
 
-from tood_d2.inference import find_trained_model, find_trained_models
+from tood_d2.config import load_run
+from tood_d2.inference import TrainedModel, find_trained_model, find_trained_models
+from tood_d2.inference.trained_models import read_results
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 
@@ -68,3 +72,47 @@ def test_what_is_no_trained_model_is_refused(runs, name):
         FileNotFoundError, match=f"{name}: no trained model, which is a folder with"
     ):
         find_trained_model(runs / name)
+
+
+def test_shared_models_are_found(tmp_path):
+    for name in ("config.yaml", "model.safetensors"):
+        (tmp_path / name).touch()
+    assert list(find_trained_models(tmp_path)) == ["model.safetensors"]
+    assert find_trained_model(tmp_path).weights == f"{tmp_path}/model.safetensors"
+
+
+@pytest.fixture
+def results(tmp_path):
+    """Results of the weights with this content, after 20 iterations evaluated every 10."""
+    rows = [
+        {"iteration": 8, "total_loss": 1.0},
+        {"iteration": 9, "bbox/AP": 30.0, "bbox/AP-cat": 40.0, "ema/bbox/AP": 10.0},
+        {"iteration": 20, "bbox/AP": 50.0, "ema/bbox/AP": 55.0, "ema/bbox/AP50": 80.0},
+    ]
+    lines = [*map(json.dumps, rows), '{"iteration": 9, "bbox/']  # of a killed program
+    (tmp_path / "metrics.json").write_text("\n".join(lines))
+
+    def read(ema=False, **content):
+        model = TrainedModel("", str(tmp_path / "weights.pth"))
+        torch.save({"model": {}, **content}, model.weights)
+        overrides = ["train.max_iter=20", f"train.ema.enabled={ema}"]
+        return read_results(model, load_run(str(CONFIGS / "tood_R_18_FPN_small.py"), overrides))
+
+    return read
+
+
+def test_results_are_those_of_the_weights_themselves(results):
+    assert results(iteration=9) == {"AP": 30.0, "AP-cat": 40.0}
+    # The last evaluation is logged one iteration later than the last step.
+    assert results(iteration=19) == results(iteration=20) == results() == {"AP": 50.0}
+    assert results(iteration=10) == {}
+
+
+def test_averaged_weights_have_results_of_their_own(results):
+    assert results(ema=True, iteration=20) == results(ema=True) == {"AP": 55.0, "AP50": 80.0}
+    assert results(ema=True, iteration=19, trainer={}) == {"AP": 50.0}
+
+
+def test_no_metrics_no_results(results, tmp_path):
+    (tmp_path / "metrics.json").unlink()
+    assert results() == {}

@@ -11,6 +11,16 @@ from typing import IO
 _UNFINISHED = re.compile(r"\.tood_d2-[0-9a-f]{32}\.tmp")
 
 
+def unfinished_name() -> str:
+    """A new name for a file that :func:`remove_unfinished` finds."""
+    return f".tood_d2-{uuid.uuid4().hex}.tmp"
+
+
+def is_unfinished(name: str) -> bool:
+    """Whether a file has such a name."""
+    return bool(_UNFINISHED.fullmatch(os.path.basename(name)))
+
+
 @contextlib.contextmanager
 def atomic_write(path: str, mode: str = "wb") -> Iterator[IO]:
     """Opens a file that takes its name when it is complete and on the disk.
@@ -23,7 +33,7 @@ def atomic_write(path: str, mode: str = "wb") -> Iterator[IO]:
     """
     if os.path.exists(path) and not os.path.isfile(path):  # a device would be replaced
         raise FileExistsError(errno.EEXIST, "is there already, and no file", path)
-    temporary = os.path.join(os.path.dirname(path), f".tood_d2-{uuid.uuid4().hex}.tmp")
+    temporary = os.path.join(os.path.dirname(path), unfinished_name())
     try:
         with open(temporary, mode) as file:
             yield file
@@ -46,7 +56,7 @@ def atomic_write(path: str, mode: str = "wb") -> Iterator[IO]:
 def remove_unfinished(folder: str) -> None:
     """Removes what killed processes left of a run's files; nobody else may write to the folder."""
     for name in os.listdir(folder) if os.path.isdir(folder) else []:
-        if _UNFINISHED.fullmatch(name):
+        if is_unfinished(name):
             os.remove(os.path.join(folder, name))
 
 

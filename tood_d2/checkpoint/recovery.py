@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import math
 import os
 import re
 from pathlib import PureWindowsPath
@@ -12,6 +13,7 @@ from detectron2.utils.file_io import PathManager
 
 from .atomic import atomic_write
 from .file import check_state_dict, read_checkpoint
+from .machines import copy_to_others
 
 logger = logging.getLogger(__name__)
 
@@ -39,6 +41,13 @@ def periodic_checkpoints(folder: str, before: int | None = None) -> list[str]:
     return [os.path.join(folder, name) for i, name in found if before is None or i < before]
 
 
+def checkpoint_iteration(name: str) -> float:
+    """The iteration after which training left a checkpoint of this name; -1 if it is none."""
+    if name == "model_final.pth":
+        return math.inf
+    return int(match[1]) if (match := _PERIODIC.fullmatch(name)) else -1
+
+
 def tagged_name(folder: str) -> str:
     """Name of the file that ``last_checkpoint`` names, "" if it names none.
 
@@ -55,25 +64,46 @@ def load_last_checkpoint(folder: str) -> LastCheckpoint | None:
 
     It is the one that ``last_checkpoint`` names. If that one is damaged, or has no state of
     training, the one before is taken, ``last_checkpoint`` names it from now on, and the log says
-    so. To be called by all processes: the main one searches, the others read what it found.
+    so. To be called by all processes. The first one of each machine searches, as the folder may be
+    another one on each: then the newest checkpoint of all is copied to machines that lack it.
 
     Returns:
         None if there is no checkpoint.
 
     Raises:
         ValueError: if training can't be resumed from any of the checkpoints.
-        FileNotFoundError: if there are processes that do not find the file.
     """
-    last = _find(folder) if comm.is_main_process() else None
-    path = comm.all_gather(last.path if last else "")[0]
-    if not path:
+    last, fault = None, ""
+    if comm.get_local_rank() == 0:
+        try:
+            last = _find(folder)
+        except ValueError as error:
+            fault = str(error)
+    mine = (last.path, last.content["trainer"]["iteration"]) if last else ("", -1)
+    found, faults = comm.all_gather(mine), comm.all_gather(fault)
+    source = max(range(len(found)), key=lambda rank: found[rank][1])
+    newest, iteration = found[source]
+    if not newest:
+        if fault := next(filter(None, faults), ""):
+            raise ValueError(fault)
         return None
-    if not all(comm.all_gather(os.path.isfile(path))):
-        raise FileNotFoundError(
-            f"{path}: some processes do not find this checkpoint. train.output_dir or OUTPUT_DIR "
-            "(YAML) has to be a folder that all machines share"
-        )
+    path, own_iteration = found[comm.get_rank() - comm.get_local_rank()]
+    lacks = own_iteration < iteration
+    if any(comm.all_gather(lacks)):
+        if lacks:
+            path, last = os.path.join(folder, os.path.basename(newest)), None
+        writes = lacks and comm.get_local_rank() == 0
+        copy_to_others(newest, source, path if writes else "")
+        if writes:
+            _tag(path)
     return last or LastCheckpoint(path, read_checkpoint(path))
+
+
+def _tag(path: str) -> None:
+    """Makes ``last_checkpoint`` name a checkpoint of its folder."""
+    folder, name = os.path.split(path)
+    with atomic_write(os.path.join(folder, "last_checkpoint"), "w") as file:
+        file.write(name)
 
 
 def check_classes(last: LastCheckpoint, class_names: list[str]) -> None:
@@ -113,8 +143,7 @@ def _find(folder: str) -> LastCheckpoint | None:
         if faults:
             logger.warning(f"Not resumed from {'; '.join(faults)}. Taking {path} instead.")
         if os.path.basename(path) != tagged:
-            with atomic_write(os.path.join(folder, "last_checkpoint"), "w") as file:
-                file.write(os.path.basename(path))
+            _tag(path)
         return LastCheckpoint(path, content)
     if faults:
         raise ValueError(

@@ -1,31 +1,18 @@
 """Checkpoints of training that know their classes and survive what may happen to a run."""
 
 import logging
+import os
 
 from torch import Tensor, nn
 
-from detectron2.utils.file_io import PathManager
-
-from .atomic import atomic_write
 from .checkpointer import SafeCheckpointer
+from .files import AtomicFiles, BackgroundFiles
 from .recovery import NOT_RESUMED, LastCheckpoint, check_classes, load_last_checkpoint
 
 logger = logging.getLogger(__name__)
 
 # Layers with an output per class, in TOOD and in Detectron2's FCOS.
 _CLASS_LAYERS = ("cls_logits", "cls_score")
-
-
-class _AtomicPathManager:
-    """Detectron2's PathManager, with which local files are written whole or not at all."""
-
-    def open(self, path: str, mode: str = "r", **kwargs):
-        if "w" in mode and "://" not in path:
-            return atomic_write(path, mode)
-        return PathManager.open(path, mode, **kwargs)
-
-    def __getattr__(self, name):
-        return getattr(PathManager, name)
 
 
 class TrainingCheckpointer(SafeCheckpointer):
@@ -39,22 +26,48 @@ class TrainingCheckpointer(SafeCheckpointer):
     """
 
     def __init__(
-        self, model: nn.Module, save_dir: str, class_names: list[str], seed: int = -1, **kwargs
+        self,
+        model: nn.Module,
+        save_dir: str,
+        class_names: list[str],
+        seed: int = -1,
+        background: bool = False,
+        **kwargs,
     ):
         """
         Args:
             model, save_dir, kwargs: see ``DetectionCheckpointer``.
             class_names: of the model's K classes, in their order; empty if they are not known.
             seed: of the run, -1 if there is none.
+            background: write files while the caller goes on, who has to call :meth:`flush` in the
+                end.
         """
         super().__init__(model, save_dir, **kwargs)
-        self.path_manager = _AtomicPathManager()
+        self.path_manager = BackgroundFiles() if background else AtomicFiles()
+        self._tagged = ""
         self.class_names, self.seed = list(class_names), seed
         self.last: LastCheckpoint | None = None
         """To resume from, if it has been read already; :meth:`resume_or_load` empties it."""
 
     def save(self, name: str, **kwargs) -> None:
         super().save(name, class_names=self.class_names, seed=self.seed, **kwargs)
+
+    def tag_last_checkpoint(self, last_filename_basename: str) -> None:
+        super().tag_last_checkpoint(last_filename_basename)
+        self._tagged = last_filename_basename
+
+    def get_checkpoint_file(self) -> str:
+        if self._tagged:  # which may not have been written yet
+            return os.path.join(self.save_dir, self._tagged)
+        return super().get_checkpoint_file()
+
+    def flush(self) -> None:
+        """Waits until all files are written.
+
+        Raises:
+            OSError: if one cannot be.
+        """
+        self.path_manager.flush()
 
     def resume_or_load(self, path: str, *, resume: bool = True) -> dict:
         """See ``Checkpointer`` and :func:`load_last_checkpoint`.

@@ -99,8 +99,11 @@ def launch(main: Callable[[Namespace], object], args: Namespace) -> None:
         _check(args, num_processes)
         timeout = timedelta(minutes=args.timeout)
         if process is not None:
+            from torch.multiprocessing import _prctl_pr_set_pdeathsig
+
             from detectron2.engine.launch import _distributed_worker
 
+            _prctl_pr_set_pdeathsig(signal.SIGTERM)  # sent when who started this is killed
             local_rank, *others = process
             _distributed_worker(local_rank, _run, *others, (main, args), timeout)
         elif num_processes * args.num_machines == 1:

@@ -85,6 +85,18 @@ def check_nncf() -> None:
     _check_optional("nncf", "int8 models are made by NNCF", "nncf")
 
 
+def check_hub() -> None:
+    """Raises MissingRequirement if what models are shared by is not installed."""
+    _check_optional("huggingface_hub", "models are shared by huggingface_hub", "huggingface_hub")
+    _check_optional("safetensors", "weights are shared in the form of safetensors", "safetensors")
+
+
+def check_service() -> None:
+    """Raises MissingRequirement if what serves models over HTTP is not installed."""
+    for module in ("fastapi", "uvicorn", "python_multipart", "prometheus_client"):
+        _check_optional(module, "models are served by FastAPI and uvicorn", "'tood_d2[serve]'")
+
+
 def _check_optional(module: str, purpose: str, package: str) -> None:
     try:
         importlib.import_module(module)

@@ -71,7 +71,8 @@ def register_datasets(run: Run, needed: Collection[str] = ()) -> Run:
             "leave it out"
         )
     run = run.with_datasets(**{split: x.name for split, x in metadata.items()})
-    return run.with_options(class_names=classes, num_classes=len(classes))
+    ids = list(metadata["test"].thing_dataset_id_to_contiguous_id)
+    return run.with_options(class_names=classes, category_ids=ids, num_classes=len(classes))
 
 
 def _check_registered(run: Run, split: str) -> None:

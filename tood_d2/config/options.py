@@ -59,6 +59,8 @@ class Options:
     """Folder of its images."""
     class_names: list = _option([], "dataset.class_names DATASETS.CLASS_NAMES")
     """Names of the classes; training fills it."""
+    category_ids: list = _option([], "dataset.category_ids DATASETS.CATEGORY_IDS")
+    """Ids of the classes in results, where the data are not there to tell; training fills it."""
     min_object_size: float = _option(
         0.0, "dataset.min_object_size DATASETS.MIN_OBJECT_SIZE", at_least=0
     )
@@ -101,6 +103,12 @@ class Options:
         100, "train.checkpointer.max_to_keep SOLVER.CHECKPOINTS_TO_KEEP", at_least=1
     )
     """Latest checkpoints that are kept."""
+    background_checkpoints: bool = _option(
+        False, "train.checkpointer.background SOLVER.BACKGROUND_CHECKPOINTS"
+    )
+    """Write checkpoints while training goes on; takes memory for one."""
+    remote_dir: str = _option("", "train.remote_dir REMOTE_DIR")
+    """Copy of the output folder, such as s3://bucket/run; --resume looks there, too."""
 
     # Schedule
     max_iter: int = _option(90000, "train.max_iter SOLVER.MAX_ITER", at_least=0)

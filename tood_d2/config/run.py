@@ -21,6 +21,19 @@ from detectron2.modeling import DatasetMapperTTA
 from ..data.coco.dataset import load_coco
 from .options import Options, keys_of
 
+_OF_A_MACHINE = (
+    "source",
+    "train_json",
+    "train_images",
+    "test_json",
+    "test_images",
+    "output_dir",
+    "remote_dir",
+    "init_checkpoint",
+    "wandb_project",
+)
+"""Options that say nothing of the model, but of the place where it was trained."""
+
 
 @dataclass(frozen=True)
 class Run(ABC):
@@ -54,6 +67,19 @@ class Run(ABC):
             if key := self.key(name):
                 self._set(cfg, key, value)
         return type(self)(cfg, self.overridden)
+
+    def without_files(self) -> "Run":
+        """The same run without what it names of its machine: data, weights and folders.
+
+        Data sets that are registered under other names than that of a JSON file stay.
+        """
+        run = self
+        for split in ("train", "test"):
+            if self.get(self.key(f"{split}_json")) in self._names(split):
+                run = run.with_datasets(**{split: ""})
+        defaults = vars(Options())
+        given = [x for x in _OF_A_MACHINE if self.get(self.key(x)) not in (None, defaults[x])]
+        return run.with_options(**{name: defaults[name] for name in given})
 
     def key(self, option: str) -> str | None:
         """The user's key of an option; None if this kind of config does not have it."""
@@ -90,7 +116,7 @@ class Run(ABC):
 
     @abstractmethod
     def with_datasets(self, **names: str) -> "Run":
-        """The same run with a registered data set as "train", "test" or both."""
+        """The same run with a registered data set as "train", "test" or both, "" for none."""
 
     @abstractmethod
     def training_dicts(self) -> list[dict]:
@@ -172,8 +198,8 @@ class Run(ABC):
     def category_ids(self) -> list[int]:
         """Ids of the classes in the data set, as COCO's results name them.
 
-        They are read from the test data, if these are there, or known for registered data sets;
-        else they count from 1.
+        They are read from the test data, if these are there, or known for registered data sets, or
+        those that the config tells; else they count from 1.
         """
         names = self.class_names
         try:
@@ -186,7 +212,8 @@ class Run(ABC):
             contiguous = metadata.get("thing_dataset_id_to_contiguous_id")
             if contiguous and metadata.get("thing_classes") == names:
                 return sorted(contiguous, key=contiguous.get)
-        return list(range(1, len(names) + 1))
+        ids = list(self.options.category_ids)
+        return ids if len(ids) == len(names) else list(range(1, len(names) + 1))
 
     def _metadata(self) -> list[Metadata]:
         """That of the registered data sets, the test data first."""

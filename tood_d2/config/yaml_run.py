@@ -51,7 +51,7 @@ class YamlRun(Run):
     def with_datasets(self, **names: str) -> "YamlRun":
         cfg = self.cfg.clone()
         for split, name in names.items():
-            cfg.DATASETS[split.upper()] = (name,)
+            cfg.DATASETS[split.upper()] = (name,) if name else ()
         return YamlRun(cfg, self.overridden)
 
     def training_dicts(self) -> list[dict]:

@@ -138,28 +138,49 @@ def decode_image(content: bytes, name: str, format: str = "BGR") -> np.ndarray:
         return _pixels(image, format)
 
 
+class TooManyPixels(ValueError):
+    """An image with more pixels than a stranger's may have."""
+
+
 def read_upload(path: str | os.PathLike) -> np.ndarray:
     """Reads an image of a stranger's like :func:`read_image`, (H, W, 3) uint8 RGB.
 
     Raises:
         FileNotFoundError, ValueError: say what is wrong with the file, without its folder.
     """
-    name = os.path.basename(path)
-    too_large = f"{name} is too large: at most {MAX_UPLOAD_PIXELS / 1e6:g} megapixels"
+    opened, name = open_image(path, UPLOAD_FORMATS), os.path.basename(path)
+    return _upload_pixels(opened, name, MAX_UPLOAD_PIXELS)
+
+
+def decode_upload(content: bytes, max_pixels: int) -> np.ndarray:
+    """The image in the bytes that a stranger sent, as :func:`read_upload` reads it.
+
+    Raises:
+        ValueError: says what is wrong with "the image"; :class:`TooManyPixels` if the header tells
+            of more pixels than allowed, of which none is decoded.
+    """
+    name = "the image"
+    return _upload_pixels(_opened(io.BytesIO(content), name, UPLOAD_FORMATS), name, max_pixels)
+
+
+def _upload_pixels(
+    opened: contextlib.AbstractContextManager[Image.Image], name: str, max_pixels: int
+) -> np.ndarray:
+    too_large = f"{name} is too large: at most {max_pixels / 1e6:g} megapixels"
     try:
-        with open_image(path, UPLOAD_FORMATS) as image:
+        with opened as image:
             width, height = image.size
-            is_large = width * height > MAX_UPLOAD_PIXELS
+            is_large = width * height > max_pixels
             if not is_large:
                 return _pixels(image, "RGB")
     except ValueError as error:
         if isinstance(error.__cause__, Image.DecompressionBombError):
-            raise ValueError(too_large) from error
+            raise TooManyPixels(too_large) from error
         if isinstance(error.__cause__, Image.UnidentifiedImageError):
             kinds = ", ".join(UPLOAD_FORMATS)
             raise ValueError(f"{name} is no image, or none of the kinds {kinds}") from error
         raise ValueError(f"{name} is broken: {error.__cause__}") from error
-    raise ValueError(f"{too_large}, not {width} x {height} pixels")
+    raise TooManyPixels(f"{too_large}, not {width} x {height} pixels")
 
 
 def _pixels(image: Image.Image, format: str) -> np.ndarray:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from detectron2.utils import comm
 
+from ..checkpoint.remote import RemoteFolder
 from ..config.run import Run
 
 logger = logging.getLogger(__name__)
@@ -29,7 +30,10 @@ def check_output_folder(run: Run) -> None:
     options, key = run.options, run.key("output_dir")
     path = options.output_dir
     if not path or "://" in path or path.endswith((".txt", ".log")):  # which loggers take for files
-        raise ValueError(f"{key}={path}: should be a folder of this machine, not ending in .txt")
+        raise ValueError(
+            f"{key}={path}: should be a folder of this machine, not ending in .txt. "
+            f"{run.key('remote_dir')} copies it elsewhere"
+        )
     try:
         if os.path.exists(path) and not os.path.isdir(path):
             raise NotADirectoryError(None, "there is a file of that name")
@@ -42,6 +46,36 @@ def check_output_folder(run: Run) -> None:
         images = getattr(options, name)
         if images and os.path.isdir(images) and os.path.samefile(images, path):
             raise ValueError(f"{key}={path}: these are the images of {run.key(name)}, give another")
+
+
+def use_remote_folder(run: Run, resume: bool) -> str:
+    """Checks the remote folder of a run, if it has one, and copies from there what it resumes.
+
+    To be called in the main process.
+
+    Returns:
+        For the log, what was copied.
+
+    Raises:
+        OSError: if the folder cannot be written to.
+        ValueError: if it has another run.
+    """
+    options, key = run.options, run.key("remote_dir")
+    if not options.remote_dir:
+        return ""
+    remote = RemoteFolder(options.remote_dir)
+    try:
+        remote.check()
+    except OSError as error:
+        raise OSError(f"{key}={error}") from error
+    last = remote.last()
+    if last and not resume:
+        raise ValueError(
+            f"{key}={remote.url}: there is a run already. --resume continues it; give another "
+            "folder for another run"
+        )
+    copied = resume and remote.pull(options.output_dir)
+    return f"{options.output_dir} gets {last} and the logs from {remote.url}" if copied else ""
 
 
 def leave_earlier_run(run: Run) -> None:

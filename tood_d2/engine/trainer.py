@@ -30,6 +30,8 @@ from detectron2.solver import LRMultiplier
 from detectron2.utils import comm
 from detectron2.utils.events import EventWriter
 
+from ..checkpoint.machines import writes_checkpoints
+from ..checkpoint.remote import RemoteFolder
 from ..checkpoint.training_checkpointer import TrainingCheckpointer, WeightsCheckpointer
 from ..config.loading import as_run
 from ..config.options import Options, keys_of
@@ -47,6 +49,7 @@ from .hooks.evaluation import (
     ValidationLoss,
 )
 from .hooks.preemption import Interruption, PreemptionHook
+from .hooks.remote_copy import RemoteCopyHook
 from .output_folder import end_last_record
 from .seeding import SeedSteps
 from .step import AccumulatingTrainer
@@ -99,7 +102,13 @@ class Trainer(DefaultTrainer):
         )
         state = {"trainer": weakref.proxy(self)} | ({"ema": self.ema} if self.ema else {})
         self.checkpointer = TrainingCheckpointer(
-            model, options.output_dir, self._run.known_class_names, options.seed, **state
+            model,
+            options.output_dir,
+            self._run.known_class_names,
+            options.seed,
+            background=options.background_checkpoints,
+            save_to_disk=writes_checkpoints(options.output_dir),
+            **state,
         )
         self.register_hooks(self.build_hooks())
 
@@ -164,7 +173,7 @@ class Trainer(DefaultTrainer):
         weights = WeightsCheckpointer(evaluated, options.output_dir, names)
         if self.ema is not None:
             result.append(EMAHook(self.ema, model, weights))
-        if comm.is_main_process():
+        if self.checkpointer.save_to_disk:
             result.append(
                 CheckpointHook(
                     self.checkpointer, options.checkpoint_period, max_to_keep=options.max_to_keep
@@ -174,8 +183,11 @@ class Trainer(DefaultTrainer):
         result.append(PreemptionHook(self.checkpointer, self._interruption, options.max_hours))
         result.append(self._evaluation_hook(weights))
         if comm.is_main_process():
-            # Last, to write what other hooks record.
+            # After the others, to write what they record, and to copy it.
             result.append(hooks.PeriodicWriter(self.build_writers(), period=options.log_period))
+            if options.remote_dir:
+                remote = RemoteFolder(options.remote_dir, options.max_to_keep)
+                result.append(RemoteCopyHook(self.checkpointer, remote, options.checkpoint_period))
         return result
 
     def _evaluation_hook(self, weights: WeightsCheckpointer) -> EvaluationHook:
@@ -251,6 +263,15 @@ class Trainer(DefaultTrainer):
         failed = isinstance(sys.exc_info()[1], Exception)
         with contextlib.suppress(Exception) if failed else contextlib.nullcontext():
             super().after_train()  # after a failure, it may fail as well: the first error counts
+        with contextlib.suppress(Exception) if failed else contextlib.nullcontext():
+            self.checkpointer.flush()
+
+    def state_dict(self) -> dict:
+        return {**super().state_dict(), "run": self._shape()}
+
+    def _shape(self) -> dict[str, int]:
+        """What may differ in a run that is resumed, by its name in the log."""
+        return {"iterations": self.max_iter, "processes": comm.get_world_size()}
 
     def load_state_dict(self, state_dict: dict) -> None:
         if "_trainer" not in state_dict:  # of a LazyConfig, by an earlier version
@@ -258,6 +279,9 @@ class Trainer(DefaultTrainer):
             state_dict = {**state_dict, "_trainer": step}
         super().load_state_dict(state_dict)
         self.start_iter = self.iter + 1  # the checkpoint has the iteration that it finished
+        for name, value in self._shape().items():
+            if (before := state_dict.get("run", {}).get(name, value)) != value:
+                logger.info(f"The run had {before} {name}, it goes on with {value}.")
 
     def train(self) -> dict | None:
         """Trains until the last iteration, or until a hook ends it.

@@ -145,6 +145,9 @@ class Predictor(ImagePredictor):
 
     Weights have to be complete. Classes whose names the config does not tell are called as the
     checkpoint calls them.
+
+    Attributes:
+        run: with the names of the classes, if they are known.
     """
 
     def __init__(self, run: Run, *, optimize: str | None = None, tta: bool = False):
@@ -153,6 +156,7 @@ class Predictor(ImagePredictor):
         if not run.known_class_names:
             weights = PathManager.get_local_path(run.options.init_checkpoint)
             run = run.with_options(class_names=find_class_names(read_checkpoint(weights)))
+        self.run = run
         augmentations = [] if tta else run.test_augmentations()
         names, ids = run.class_names, run.category_ids
         super().__init__(model, augmentations, run.options.input_format, names, ids)

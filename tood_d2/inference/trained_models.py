@@ -1,14 +1,17 @@
 """Trained models in the output folders of training runs."""
 
+import contextlib
+import json
 import os
 from collections.abc import Collection
 from pathlib import Path
 from typing import NamedTuple
 
+from ..checkpoint import read_checkpoint
 from ..config import Run, load_run
 
 CONFIG = "config.yaml"
-WEIGHTS = ("model_final.pth", "model_best.pth")
+WEIGHTS = ("model_final.pth", "model_best.pth", "model.safetensors")  # the last one is shared
 
 
 class TrainedModel(NamedTuple):
@@ -23,7 +26,7 @@ class TrainedModel(NamedTuple):
 
 
 def find_trained_models(folder: str | os.PathLike) -> dict[str, TrainedModel]:
-    """Finds the models that training left in a folder and in the folders in it.
+    """Finds the models that training left in a folder and in the folders in it, and shared ones.
 
     Returns:
         The models by their names: the paths of their weights, seen from the folder. Empty if there
@@ -38,7 +41,7 @@ def find_trained_models(folder: str | os.PathLike) -> dict[str, TrainedModel]:
 
 
 def find_trained_model(path: str | os.PathLike) -> TrainedModel:
-    """The model of a training's output folder, or that of a file of weights in such a folder.
+    """The model of a training's output folder, a shared one, or that of a file of weights in one.
 
     Raises:
         FileNotFoundError: if there is none.
@@ -53,3 +56,31 @@ def find_trained_model(path: str | os.PathLike) -> TrainedModel:
         f"{path}: no trained model, which is a folder with {CONFIG} and {' or '.join(WEIGHTS)}, or "
         f"a file of weights beside {CONFIG}"
     )
+
+
+def read_results(model: TrainedModel, run: Run) -> dict[str, float]:
+    """What training measured of a model on its test data.
+
+    Args:
+        model: in the output folder of its training.
+        run: of that training.
+
+    Returns:
+        By names such as "AP", "AP50" and "AP-cat", in percent; empty if these very weights were
+        not evaluated on one data set, or the folder has no ``metrics.json``.
+    """
+    path, last = Path(model.weights).with_name("metrics.json"), run.options.max_iter - 1
+    if not path.is_file():
+        return {}
+    checkpoint = read_checkpoint(model.weights)
+    # The averaged weights are saved without the state of training.
+    is_average = run.options.ema_enabled and "trainer" not in checkpoint
+    prefix = "ema/bbox/" if is_average else "bbox/"
+    iteration = min(checkpoint.get("iteration", last), last)  # the last evaluation counts one more
+    found = {}
+    for line in path.read_text().splitlines():
+        with contextlib.suppress(ValueError):  # of a program that was killed
+            row = json.loads(line)
+            if f"{prefix}AP" in row and min(row["iteration"], last) == iteration:
+                found = {k.removeprefix(prefix): x for k, x in row.items() if k.startswith(prefix)}
+    return found

@@ -9,14 +9,13 @@ of `make demo` first.
 """
 
 import argparse
-import errno
 import importlib.util
 import os
-import socket
 import sys
 from collections.abc import Callable
 from functools import partial
 
+from tood_d2.cli.addresses import listen
 from tood_d2.cli.arguments import add_config_arguments
 from tood_d2.cli.messages import short_errors
 from tood_d2.cli.requirements import check_requirements, check_runtime
@@ -44,11 +43,9 @@ def parse_args() -> argparse.Namespace:
     if importlib.util.find_spec("gradio") is None:
         parser.error("Gradio is missing: install it by pip install gradio")
     try:
-        socket.create_server((args.host, args.port)).close()
-    except (OSError, OverflowError) as error:
-        if getattr(error, "errno", None) == errno.EADDRINUSE:
-            parser.error(f"port {args.port} is taken: choose another one with --port")
-        parser.error(f"--host {args.host} --port {args.port} cannot be served: {error}")
+        listen(args.host, args.port).close()
+    except OSError as error:
+        parser.error(str(error))
     return args
 
 

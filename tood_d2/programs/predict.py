@@ -45,8 +45,10 @@ def parse_args() -> argparse.Namespace:
     return args
 
 
-def add_model_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds what :func:`build_predictor` takes."""
+def add_model_arguments(
+    parser: argparse.ArgumentParser, max_megapixels: float | None = None
+) -> None:
+    """Adds what :func:`build_predictor` takes; by default Pillow's limit to images stays."""
     add = parser.add_argument
     add(
         "--exported",
@@ -67,8 +69,9 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     add(
         "--max-megapixels",
         type=float,
+        default=max_megapixels,
         metavar="N",
-        help="largest image to read (179); a larger one can fill the memory",
+        help=f"largest image to read ({max_megapixels or 179}); a larger one can fill the memory",
     )
     help = f"config, .py or .yaml; by default {DEFAULT_MODEL}'s, for COCO"
     add_config_arguments(parser, help=help)
@@ -86,7 +89,11 @@ def check_model_arguments(parser: argparse.ArgumentParser, args: argparse.Namesp
 
 
 def build_predictor(args: argparse.Namespace):
-    """The predictor that the arguments ask for."""
+    """The predictor that the arguments ask for. Limits the size of images that can be read."""
+    if args.max_megapixels:
+        from PIL import Image
+
+        Image.MAX_IMAGE_PIXELS = int(args.max_megapixels * 1e6 / 2)  # Pillow refuses twice as many
     if args.slice_size:
         check_sahi()
     if args.exported:
@@ -95,16 +102,9 @@ def build_predictor(args: argparse.Namespace):
 
         predictor = ExportedPredictor(args.exported, args.batch_size, args.optimize)
     else:
-        from tood_d2 import model_zoo
-        from tood_d2.config import load_run
         from tood_d2.inference import Predictor, load_ensemble
 
-        config, opts = args.config_file, args.opts
-        if config is None:
-            config = model_zoo.get_config_file(DEFAULT_MODEL)
-            opts = [f"train.init_checkpoint=tood://{DEFAULT_MODEL}", *opts]
-        run = load_run(config, opts, args.trust)
-        how = {"optimize": args.optimize, "tta": args.tta}
+        run, how = load_asked(args), {"optimize": args.optimize, "tta": args.tta}
         if args.ensemble:
             predictor = load_ensemble(run, args.ensemble, trusted=args.trust, **how)
         else:
@@ -114,6 +114,18 @@ def build_predictor(args: argparse.Namespace):
 
         predictor = SlicedPredictor(predictor, args.slice_size)
     return predictor
+
+
+def load_asked(args: argparse.Namespace):
+    """The run of the config that the arguments ask for, without ``--exported``."""
+    from tood_d2 import model_zoo
+    from tood_d2.config import load_run
+
+    config, opts = args.config_file, args.opts
+    if config is None:
+        config = model_zoo.get_config_file(DEFAULT_MODEL)
+        opts = [f"train.init_checkpoint=tood://{DEFAULT_MODEL}", *opts]
+    return load_run(config, opts, args.trust)
 
 
 def check_files(args: argparse.Namespace, paths: list[str], targets: list[str]) -> None:
@@ -153,14 +165,10 @@ def check_files(args: argparse.Namespace, paths: list[str], targets: list[str]) 
 
 def run(args: argparse.Namespace) -> int:
     with fast_imports(compiler=False):
-        from PIL import Image
-
         from tood_d2.cli.outputs import whole_file
         from tood_d2.inference.image_files import find_images, output_paths
         from tood_d2.inference.pictures import Demo, video_path
 
-    if args.max_megapixels:
-        Image.MAX_IMAGE_PIXELS = int(args.max_megapixels * 1e6 / 2)  # Pillow refuses twice as many
     paths = find_images(args.input or [])
     targets = output_paths(paths, args.output)
     if args.video_input:

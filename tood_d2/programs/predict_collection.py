@@ -14,13 +14,12 @@ import hashlib
 import logging
 import os
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 from tood_d2.cli.messages import run_program
 from tood_d2.cli.requirements import check_parquet, check_ray
 
-from .predict import DEFAULT_MODEL, add_model_arguments, build_predictor, check_model_arguments
+from .predict import add_model_arguments, build_predictor, check_model_arguments, load_asked
 
 logger = logging.getLogger(__name__)
 
@@ -124,30 +123,35 @@ def describe_model(args: argparse.Namespace) -> dict[str, str]:
     """
     names = ("batch_size", "confidence_threshold", "optimize", "slice_size", "tta")
     described = {name: str(getattr(args, name)) for name in names}
+    if not args.exported:
+        described["opts"] = " ".join(args.opts)
+        # The machines of a cluster may differ in their device.
+        described["config"] = _fingerprint(
+            load_asked(args).with_options(device="cpu").dump().encode()
+        )
+    for path in find_weights(args):
+        described[path] = _fingerprint(Path(path).read_bytes())
+    return described
+
+
+def _fingerprint(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def find_weights(args: argparse.Namespace) -> list[str]:
+    """The files, on this machine, of a model that :func:`.build_predictor` makes."""
     if args.exported:
         files = [args.exported]
         if args.exported.endswith(".xml"):
             files.append(os.path.splitext(args.exported)[0] + ".bin")
-    else:
-        described["opts"] = " ".join(args.opts)
-        files = [*_weights(args)]
-    for path in files:
-        described[path] = hashlib.sha256(Path(path).read_bytes()).hexdigest()
-    return described
-
-
-def _weights(args: argparse.Namespace) -> Iterator[str]:
+        return files
     from detectron2.utils.file_io import PathManager
-    from tood_d2.config import load_run
     from tood_d2.inference.trained_models import find_trained_model
 
-    if args.config_file is None:
-        yield PathManager.get_local_path(f"tood://{DEFAULT_MODEL}")
-    else:
-        run = load_run(args.config_file, args.opts, args.trust)
-        yield PathManager.get_local_path(run.options.init_checkpoint)
-    for path in args.ensemble:
-        yield find_trained_model(path).weights
+    files = [find_trained_model(path).weights for path in args.ensemble]
+    if weights := load_asked(args).options.init_checkpoint:
+        files.append(PathManager.get_local_path(weights))
+    return files
 
 
 def main() -> int:

@@ -4,11 +4,14 @@
 %(prog)s --config-file configs/tood_R_50_FPN_1x.yaml --eval-only MODEL.WEIGHTS model.pth
 """
 
+import logging
 from argparse import Namespace
 
 from tood_d2.cli.arguments import DTYPES, add_ensemble, training_argument_parser
 from tood_d2.cli.fast_imports import fast_imports
 from tood_d2.cli.processes import launch
+
+logger = logging.getLogger(__name__)
 
 
 def parse_args(argv: list[str] | None = None) -> Namespace:
@@ -82,6 +85,7 @@ def train(args: Namespace):
             check_output_folder,
             keeping_config,
             leave_earlier_run,
+            use_remote_folder,
         )
 
     if args.slice_size:
@@ -93,7 +97,12 @@ def train(args: Namespace):
     args.config_file = find_config_file(args.config_file)  # Detectron2 reads it, too
     run = load_run(args.config_file, args.opts, args.trust)
     check_output_folder(run)
+    fetched = ""
+    if comm.is_main_process() and not args.eval_only:
+        fetched = use_remote_folder(run, args.resume)  # first, as the log is among what it gets
     setup_logging(run.options.output_dir, comm.get_rank())
+    if fetched:
+        logger.info(fetched)
     run = register_datasets(run, needed=("test",) if args.eval_only else ("train", "test"))
     if not args.eval_only:
         last = load_last_checkpoint(run.options.output_dir) if args.resume else None

@@ -63,6 +63,7 @@ class PreemptionHook(HookBase):
         if number and self.trainer.iter + 1 < self.trainer.max_iter:
             iteration = self.trainer.iter
             self.checkpointer.save(f"model_{iteration:07d}", iteration=iteration)
+            self.checkpointer.flush()
             timed = number == TIME_IS_UP
             reason = f"{self.max_hours:g} hours" if timed else signal.Signals(number).name
             logger.info(

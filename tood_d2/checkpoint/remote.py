@@ -1,0 +1,150 @@
+"""A copy of an output folder, on whatever fsspec knows, such as S3."""
+
+import contextlib
+import os
+import posixpath
+import sys
+from functools import cached_property
+
+import fsspec
+
+from .atomic import atomic_write, is_unfinished, unfinished_name
+from .recovery import checkpoint_iteration, tagged_name
+
+_TAG = "last_checkpoint"
+# Which have no folders, and show a file once it is complete.
+_OBJECT_STORES = {"s3", "s3a", "gs", "gcs", "abfs", "az"}
+
+
+class RemoteFolder:
+    """Where the files of a run are copied to, and where a run that lost its own finds them.
+
+    A file there is whole: it is written under another name, or by a store that shows it when it is
+    complete. ``last_checkpoint`` comes after the checkpoint that it names.
+    """
+
+    def __init__(self, url: str, max_to_keep: int = 100):
+        """
+        Args:
+            url: of the folder, or a local path.
+            max_to_keep: latest periodic checkpoints that are kept there.
+        """
+        self.url, self.max_to_keep = url, max_to_keep
+        self._sent: dict[str, tuple[int, int]] = {}
+
+    @cached_property
+    def _target(self) -> tuple[fsspec.AbstractFileSystem, str]:
+        return fsspec.url_to_fs(self.url)
+
+    def check(self) -> None:
+        """Makes the folder and writes to it.
+
+        Raises:
+            OSError: if that cannot be done, or the package for such URLs is missing.
+        """
+        name = unfinished_name()
+        try:
+            filesystem, folder = self._target
+            self._make(folder)
+            filesystem.pipe_file(posixpath.join(folder, name), b"")
+            filesystem.rm_file(posixpath.join(folder, name))
+        except Exception as error:  # of any kind, as each store has its own
+            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            raise OSError(f"{self.url}: cannot be written to ({reason})") from error
+
+    def last(self) -> str:
+        """Name of the last checkpoint there, "" if there is none."""
+        filesystem, folder = self._target
+        with contextlib.suppress(FileNotFoundError):
+            return filesystem.cat_file(posixpath.join(folder, _TAG)).decode().strip()
+        return ""
+
+    def push(self, folder: str) -> None:
+        """Copies what has changed in the output folder since the last time.
+
+        Raises:
+            OSError: if a file cannot be copied; those before it are.
+        """
+        for name in sorted(_files(folder), key=_order):
+            path = os.path.join(folder, name)
+            with contextlib.suppress(FileNotFoundError):  # removed meanwhile, as are checkpoints
+                state = os.stat(path)
+                state = state.st_size, state.st_mtime_ns
+                if self._sent.get(name) != state:
+                    self._put(path, name)
+                    self._sent[name] = state
+        self._remove_old(tagged_name(folder))
+
+    def pull(self, folder: str) -> bool:
+        """Copies a run from there if its last checkpoint is a later one than the local one.
+
+        That is the last checkpoint, and those of the other files, which grow, that are longer.
+
+        Returns:
+            Whether it did.
+
+        Raises:
+            OSError: if a file cannot be copied.
+        """
+        last = self.last()
+        if checkpoint_iteration(last) <= checkpoint_iteration(tagged_name(folder)):
+            return False
+        filesystem, source = self._target
+        for there, info in filesystem.find(source, detail=True).items():
+            name = posixpath.relpath(there, source)
+            path = os.path.join(folder, *name.split("/"))
+            is_wanted = name == last or checkpoint_iteration(name) < 0
+            if not is_wanted or name == _TAG or is_unfinished(name):
+                continue
+            if not os.path.isfile(path) or os.path.getsize(path) < info["size"]:
+                self._get(there, path)
+        with atomic_write(os.path.join(folder, _TAG), "w") as file:
+            file.write(last)
+        return True
+
+    def _put(self, path: str, name: str) -> None:
+        filesystem, folder = self._target
+        target = posixpath.join(folder, name.replace(os.sep, "/"))
+        if self._is_object_store:
+            filesystem.put_file(path, target)
+            return
+        self._make(posixpath.dirname(target))
+        beside = posixpath.join(posixpath.dirname(target), unfinished_name())
+        filesystem.put_file(path, beside)
+        filesystem.mv(beside, target)
+
+    def _make(self, folder: str) -> None:
+        if not self._is_object_store:
+            self._target[0].makedirs(folder, exist_ok=True)
+
+    @property
+    def _is_object_store(self) -> bool:
+        protocol = self._target[0].protocol
+        return not _OBJECT_STORES.isdisjoint([protocol] if isinstance(protocol, str) else protocol)
+
+    def _get(self, there: str, path: str) -> None:
+        filesystem, _ = self._target
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        beside = os.path.join(os.path.dirname(path), unfinished_name())
+        filesystem.get_file(there, beside)
+        os.replace(beside, path)
+
+    def _remove_old(self, last: str) -> None:
+        filesystem, folder = self._target
+        names = map(posixpath.basename, filesystem.ls(folder, detail=False))
+        # Later ones than the last one are left from a run that was given up.
+        limit = min(checkpoint_iteration(last), sys.maxsize)
+        periodic = [x for x in names if 0 <= checkpoint_iteration(x) <= limit]
+        for name in sorted(periodic, key=checkpoint_iteration)[: -self.max_to_keep]:
+            filesystem.rm_file(posixpath.join(folder, name))
+
+
+def _files(folder: str) -> list[str]:
+    """Names of all files in a folder and below."""
+    found = ((path, name) for path, _, names in os.walk(folder) for name in names)
+    paths = (os.path.join(path, name) for path, name in found if not is_unfinished(name))
+    return [os.path.relpath(x, folder) for x in paths]
+
+
+def _order(name: str) -> tuple[bool, str]:
+    return name == _TAG, name

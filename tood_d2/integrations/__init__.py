@@ -1,0 +1,1 @@
+"""Thin layers over other packages, one file each; each is imported where it is wanted."""
