@@ -13,6 +13,7 @@ PROGRAMS = {
     "data": "convert, split, check, repair and show data",
     "app": "try models on images in a browser",
     "serve": "answer requests of other programs over HTTP",
+    "label-studio": "pre-label images in Label Studio and learn from its annotations",
     "export": "write a model for ONNX Runtime or torch.export",
     "share": "share a trained model by the Hugging Face Hub, or as a folder",
     "convert-checkpoint": "convert weights from and to the authors' code and MMDetection",

@@ -7,7 +7,14 @@ import pytest
 from PIL import Image
 
 from detectron2.data import detection_utils
-from tood_d2.data.images import open_image, oriented_size, read_image, read_upload
+from tood_d2.data.images import (
+    TooManyPixels,
+    decode_upload,
+    open_image,
+    oriented_size,
+    read_image,
+    read_upload,
+)
 
 
 @pytest.fixture
@@ -80,6 +87,19 @@ def test_too_many_pixels_are_refused(save, tmp_path, monkeypatch, huge_png, limi
     (tmp_path / "huge.png").write_bytes(huge_png)
     with pytest.raises(ValueError, match="huge.png is too large: at most 40 megapixels"):
         read_upload(tmp_path / "huge.png")
+
+
+def test_images_that_were_sent_are_read_as_files(save, huge_png, limited_memory):
+    path = save(COLORS)
+    assert (decode_upload(path.read_bytes(), 48) == read_upload(path)).all()
+    message = r"the image is too large: at most 4.7e-05 megapixels, not 8 x 6 pixels"
+    with pytest.raises(TooManyPixels, match=message):
+        decode_upload(path.read_bytes(), 47)
+    with pytest.raises(TooManyPixels, match="the image is too large: at most 1 megapixels"):
+        decode_upload(huge_png, 1_000_000)
+    for content, message in ((b"", "is no image"), (path.read_bytes()[:60], "is broken: ")):
+        with pytest.raises(ValueError, match=f"the image {message}"):
+            decode_upload(content, 48)
 
 
 def test_images_may_be_narrow(save):

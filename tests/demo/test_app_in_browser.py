@@ -1,10 +1,8 @@
 """The page of app.py in Chromium.
 
-APP_MODELS=output APP_PICTURE=docs/app.png pytest tests/demo/test_app_in_browser.py makes the
-README's picture, with the model and the images of `make demo`.
+dev/screenshot_page.py takes pictures of it, to be looked at.
 """
 
-import os
 import re
 import shutil
 import signal
@@ -15,9 +13,10 @@ from pathlib import Path
 
 import pytest
 from omegaconf import OmegaConf
-from PIL import Image
 
 from detectron2.engine.launch import _find_free_port
+from tood_d2.data.images import read_image
+from tood_d2.inference.video import video_writer
 
 ROOT = Path(__file__).resolve().parents[2]
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "chrome"))), None)
@@ -29,9 +28,14 @@ CHROMIUM_ARGS = [
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
+    "--use-fake-device-for-media-stream",
+    "--use-fake-ui-for-media-stream",
 ]
 TIMEOUT = 60  # seconds
 NOWHERE = "http://127.0.0.1:9"
+# Browsers take "\\" of an address for "/", which names of files and folders cannot have.
+ODD_FILE = f'<img src="{NOWHERE}/file.png"> ![c]({NOWHERE}/c.png)'.replace("/", "\\")
+ODD_FOLDER = "odd " + ODD_FILE.replace("file", "folder")
 ODD_NAMES = [
     f'<img src="{NOWHERE}/a.png" onerror="alert(1)">',
     f"![b]({NOWHERE}/b.png)",
@@ -75,23 +79,18 @@ class Server:
 
 
 @pytest.fixture(scope="module")
-def source(detecting_model):
-    """The folder of a model, of `make demo` if it is wanted."""
-    return Path(os.environ.get("APP_MODELS", detecting_model.parent)).resolve() / "demo"
-
-
-@pytest.fixture(scope="module")
-def models(source, tmp_path_factory):
-    """A folder with a model, one whose weights are damaged, and one with odd class names."""
+def models(detecting_model, tmp_path_factory):
+    """A folder with models: one, one whose weights are damaged, and two with odd names."""
     folder = tmp_path_factory.mktemp("models")
-    for name in ("demo", "broken", "odd"):
+    for name in ("demo", "broken", ODD_FOLDER, f"broken {ODD_FOLDER}"):
         (folder / name).mkdir()
         for file in ("config.yaml", "model_final.pth"):
-            shutil.copy(source / file, folder / name)
-    (folder / "broken" / "model_final.pth").write_bytes(b"no weights")
-    cfg = OmegaConf.load(source / "config.yaml")
+            shutil.copy(detecting_model / file, folder / name)
+        if name.startswith("broken"):
+            (folder / name / "model_final.pth").write_bytes(b"no weights")
+    cfg = OmegaConf.load(detecting_model / "config.yaml")
     cfg.dataset.class_names = ODD_NAMES
-    OmegaConf.save(cfg, folder / "odd" / "config.yaml")
+    OmegaConf.save(cfg, folder / ODD_FOLDER / "config.yaml")
     return folder
 
 
@@ -112,10 +111,9 @@ def server(models, tmp_path_factory):
 
 
 @pytest.fixture
-def image(source, shapes):
-    """A generated image, of `make demo` if it is there."""
-    path = source.parent / "shapes" / "val" / "000002.png"
-    return path if path.exists() else shapes / "val" / "000002.png"
+def image(shapes):
+    """A generated image."""
+    return shapes / "val" / "000002.png"
 
 
 @pytest.fixture(scope="module")
@@ -133,8 +131,8 @@ def visit(server, browser):
     """Opens the page for a user."""
     users = []
 
-    def _visit():
-        users.append(User(browser, server))
+    def _visit(**options):
+        users.append(User(browser, server, options))
         return users[-1]
 
     yield _visit
@@ -146,8 +144,9 @@ def visit(server, browser):
 class User:
     """Looks at the page in a session of its own."""
 
-    def __init__(self, browser, server):
-        self.page = browser.new_context(viewport={"width": 1200, "height": 800}).new_page()
+    def __init__(self, browser, server, options):
+        options = {"viewport": {"width": 1200, "height": 800}, "permissions": ["camera"]} | options
+        self.page = browser.new_context(**options).new_page()
         self.page.set_default_timeout(1000 * TIMEOUT)
         self.foreign_requests = []
         self.page.on("request", self._note)
@@ -163,9 +162,9 @@ class User:
     def upload(self, path):
         self.page.set_input_files("#upload input[type=file]", path)
 
-    def choose_model(self, name):
-        self.page.locator("#model input").click()
-        self.page.get_by_role("option", name=f"{name}/model_final.pth").click()
+    def choose_model(self, name, box="model"):
+        self.page.locator(f"#{box} input").click()
+        self.page.get_by_role("option", name=f"{name}/model_final.pth", exact=True).click()
 
     def wait_for_rows(self, condition):
         """Waits until the number of the table's rows fulfils a condition; returns it."""
@@ -196,6 +195,9 @@ class User:
         box = image.bounding_box()
         self.page.mouse.click(box["x"] + x * box["width"], box["y"] + y * box["height"])
 
+    def wait_for_picture(self, name):
+        self.page.wait_for_function(f"document.querySelector('#{name} img')?.naturalWidth > 0")
+
     def tab(self, name):
         self.page.get_by_role("tab", name=name).click()
 
@@ -205,23 +207,25 @@ def test_detections_and_head_are_shown(visit, server, image, tmp_path):
     user = visit()
     page = user.page
 
-    # An image: picture, table, files.
+    # An image: picture, tables, files.
     user.upload(image)
     num_rows = user.wait_for_rows(lambda n: n > 1)
-    user.wait_for_text(f"Detections in 000002.png: {num_rows}.", "message")
-    page.wait_for_selector("#picture img")
+    message = user.wait_for_text(f"{num_rows} objects in 000002.png: network ", "message")
+    assert re.search(r"network \d+ ms, with selecting and drawing \d+ ms.$", message)
+    user.wait_for_picture("picture")
     assert server.network_runs() == runs + 1
     first_row = page.locator("#table [role=row][aria-rowindex='2']").inner_text().split()
-    assert re.fullmatch(r"(circle|rectangle|triangle|star) \d\.\d\d( \d+){4}", " ".join(first_row))
-    with page.expect_download() as download:
-        page.get_by_text("Download detections as JSON").click()
-    assert download.value.suggested_filename == "000002_detections.json"
-    assert '"category_name"' in Path(download.value.path()).read_text()
-    page.wait_for_function("document.querySelector('#picture img').naturalWidth > 0")
-    page.screenshot(path=tmp_path / "app.png")
-    if picture := os.environ.get("APP_PICTURE"):
-        small = Image.open(tmp_path / "app.png").convert("RGB").resize((900, 600))
-        small.save(picture, optimize=True)
+    assert re.fullmatch(r"(circle|rectangle|triangle|star) \d\d( \d+){4}", " ".join(first_row))
+    number = page.locator("#counts [role=row]", has_text=first_row[0]).inner_text().split()[1]
+    assert 0 < int(number) <= num_rows
+    for id_, suffix, content in (
+        ("json", "json", '"category_name"'),
+        ("html", "html", "data:image/jpeg;base64,"),
+    ):
+        with page.expect_download() as download:
+            page.locator(f"#{id_}").click()
+        assert download.value.suggested_filename == f"000002_detections.{suffix}"
+        assert content in Path(download.value.path()).read_text()
 
     # The sliders do not run the network.
     user.move("score", "ArrowRight", 52)
@@ -234,9 +238,21 @@ def test_detections_and_head_are_shown(visit, server, image, tmp_path):
     user.wait_for_rows(lambda n: n > fewer)
     assert server.network_runs() == runs + 1
 
+    # A click on a row shows it alone, in whatever order the rows are.
+    top = page.locator("#table [role=row][aria-rowindex='2'] [role=gridcell]")
+    highest = int(top.nth(1).inner_text())
+    header = page.locator("#table [role=columnheader]").nth(1)
+    header.hover()
+    header.get_by_label("Open cell menu").click()
+    page.get_by_text("Sort ascending").click()
+    user.wait_for(lambda: int(top.nth(1).inner_text()), lambda score: score < highest)
+    name, score, _ = top.all_inner_texts()
+    top.first.click()
+    user.wait_for_text(f"One {name.strip()} of {score.strip()}% alone.", "message")
+
     # Inside the head: pictures, a click, another level. The network runs for the pictures only.
     user.tab("Inside the head")
-    page.wait_for_function("document.querySelector('#alignment img')?.naturalWidth > 0")
+    user.wait_for_picture("alignment")
     before = page.locator("#location img").get_attribute("src")
     user.click("location", 0.5, 0.5)
     text = user.wait_for_text("p3, row ")
@@ -248,20 +264,61 @@ def test_detections_and_head_are_shown(visit, server, image, tmp_path):
     user.wait_for_text("p5, row ")
     user.click("scores", 0.01, 0.01)
     user.wait_for_text("p5, row 0, column 0 at (0, 0)")
-    page.screenshot(path=tmp_path / "head.png")
     assert server.network_runs() == runs + 2
 
     # A file that is no image is named, and the page goes on.
-    user.tab("Detections")
-    (tmp_path / "text.png").write_text("no image")
-    user.upload(tmp_path / "text.png")
-    user.wait_for_text("text.png is no image, or none of the kinds", "message")
+    user.tab("Objects")
+    (tmp_path / "text.txt").write_text("no image")
+    user.upload(tmp_path / "text.txt")
+    user.wait_for_text("text.txt is no image, or none of the kinds", "message")
     user.wait_for_rows(lambda n: n == 0)
     user.upload(image)
     user.wait_for_rows(lambda n: n > fewer)
     assert server.network_runs() == runs + 3
 
 
+def test_an_example_is_seen_by_two_models(visit):
+    user = visit()
+    page = user.page
+    page.locator("#examples button").nth(1).press("Enter")
+    user.wait_for_rows(lambda n: n > 1)
+    user.wait_for_text("", "message")
+    assert " in 000002.png: " in page.locator("#message textarea").input_value()
+    user.choose_model(ODD_FOLDER, "second")
+    user.wait_for_text("000002.png:\nA: ", "message")
+    user.wait_for_picture("second_picture")
+    assert page.get_by_text(f"B: {ODD_FOLDER}").is_visible()
+    assert page.locator("#counts [role=columnheader]").all_inner_texts() == ["class", "A", "B"]
+    user.choose_model(f"broken {ODD_FOLDER}", "second")
+    user.wait_for_text("No detections: broken odd <img", "message")
+    user.wait_for_rows(lambda n: n == 0)
+    assert page.locator("#picture img, #second_picture img").count() == 0
+
+
+@pytest.mark.slow
+def test_a_photo_and_a_video(visit, shapes, tmp_path):
+    user = visit()
+    page = user.page
+    user.tab("Camera")
+    page.get_by_text("Click to Access Webcam").click()
+    page.get_by_label("capture photo").click()
+    user.wait_for(page.locator("#message textarea").input_value, lambda x: " in image.png" in x)
+
+    user.tab("Video")
+    frame = read_image(shapes / "val" / "000001.png", "RGB")
+    with video_writer(str(tmp_path / "video.mp4"), frame.shape[:2], 5.0) as write:
+        for _ in range(5):
+            write(frame)
+    page.set_input_files("#video input[type=file]", tmp_path / "video.mp4")
+    page.locator("#video").get_by_text("video.mp4").wait_for()
+    page.get_by_role("button", name="Detect").click()
+    user.wait_for_text("5 frames of video.mp4: ", "video_message")
+    page.wait_for_function("document.querySelector('#drawn video')?.duration === 1")
+    user.tab("Image")
+    page.locator("#message").wait_for()
+
+
+@pytest.mark.slow
 def test_users_do_not_mix(visit, image):
     first, second = visit(), visit()
     first.upload(image)
@@ -273,7 +330,7 @@ def test_users_do_not_mix(visit, image):
     first.move("nms", "ArrowRight", 30)
     first.wait_for_rows(lambda n: n >= num_rows)
     with first.page.expect_download() as download:
-        first.page.get_by_text("Download detections as JSON").click()
+        first.page.locator("#json").click()
     assert '"000002.png"' in Path(download.value.path()).read_text()
 
 
@@ -281,38 +338,105 @@ def test_a_model_that_cannot_be_loaded_leaves_no_result(visit, server, image):
     user = visit()
     user.upload(image)
     user.wait_for_rows(lambda n: n > 1)
-    no_model = "No model is loaded. broken/model_final.pth cannot be loaded: "
+    no_model = "No detections: broken/model_final.pth cannot be loaded: "
     user.choose_model("broken")
     user.wait_for_text(no_model, "message")
     user.wait_for_rows(lambda n: n == 0)
     assert user.page.locator("#picture img").count() == 0
-    user.choose_model("demo")
-    user.wait_for_rows(lambda n: n > 1)
-    user.choose_model("broken")
-    user.wait_for_text(no_model, "message")
+    before = server.log().count("cannot be loaded")
     user.upload(image.with_name("000003.png"))
-    user.wait_for(lambda: server.log().count("cannot be loaded"), lambda n: n == 3)
+    user.wait_for(lambda: server.log().count("cannot be loaded"), lambda n: n == before + 1)
     user.wait_for_text(no_model, "message")
     user.wait_for_rows(lambda n: n == 0)
-
-
-def test_odd_class_names_are_shown_as_text(visit, image, tmp_path):
-    user = visit()
-    user.choose_model("odd")
-    user.move("score", "Home", 1)
-    user.upload(image)
+    user.choose_model("demo")
     user.wait_for_rows(lambda n: n > 1)
-    user.page.locator("#classes input").click()
+
+
+def test_odd_names_are_shown_as_text(visit, image):
+    """No picture is fetched that a name asks for, see :meth:`User._note`."""
+    user = visit()
+    page = user.page
+    user.choose_model(ODD_FOLDER)
+    user.move("score", "Home", 1)
+    content = image.read_bytes()
+    for name, is_image in ((f"{ODD_FILE}.txt", False), (f"{ODD_FILE}.png", True)):
+        for box in ("upload", "video"):
+            if box == "video":
+                user.tab("Video")
+            file = {"name": name, "mimeType": "", "buffer": content if is_image else b"no image"}
+            page.set_input_files(f"#{box} input[type=file]", file)
+            page.wait_for_timeout(500)
+        page.get_by_role("button", name="Detect").click()
+        user.wait_for(
+            page.locator("#video_message textarea").input_value, lambda x: "is no video" in x
+        )
+        page.locator("#video").get_by_label("Clear").click()
+        user.tab("Image")
+    user.wait_for_rows(lambda n: n > 1)
+    page.locator("#classes input").click()
     for name in ODD_NAMES:
-        assert user.page.get_by_role("option", name=name, exact=True).count() == 1
-    user.page.keyboard.press("Escape")
-    assert (
-        user.page.locator("#table [role=row][aria-rowindex='2']")
-        .get_by_text(re.compile("|".join(map(re.escape, ODD_NAMES))))
-        .count()
-    )
-    user.page.screenshot(path=tmp_path / "odd.png", full_page=True)
+        assert page.get_by_role("option", name=name, exact=True).count() == 1
+    page.keyboard.press("Escape")
+    for table in ("table", "counts"):
+        cell = page.locator(f"#{table} [role=row][aria-rowindex='2'] [role=gridcell]").first
+        assert cell.inner_text().strip() in ODD_NAMES
+    page.locator("#table [role=gridcell]").nth(3).click()
+    user.wait_for_text("One ", "message")
     user.tab("Inside the head")
-    user.page.wait_for_function("document.querySelector('#scores img')?.naturalWidth > 0")
+    user.wait_for_picture("scores")
     user.click("scores", 0.5, 0.5)
     assert any(f" for {name}, " in user.wait_for_text("p3, row ") for name in ODD_NAMES)
+    sources = page.locator("img").evaluate_all("images => images.map(x => x.src)")
+    assert sources and all(x.startswith(user.server.url) for x in sources)
+
+
+def test_the_browser_would_refuse_what_comes_from_elsewhere(visit):
+    user = visit()
+    refused = user.page.evaluate(
+        """url => new Promise(resolve => {
+            addEventListener('securitypolicyviolation', event => resolve(event.blockedURI));
+            document.body.append(Object.assign(new Image(), {src: url}));
+        })""",
+        f"{NOWHERE}/a.png",
+    )
+    assert refused == f"{NOWHERE}/a.png"
+    assert user.foreign_requests == [refused]  # asked for, which the other tests would notice
+    user.foreign_requests.clear()
+
+
+@pytest.mark.parametrize("scheme", ["light", pytest.param("dark", marks=pytest.mark.slow)])
+def test_on_a_phone_nothing_is_cut_off(visit, image, scheme):
+    size = {"width": 390, "height": 844}
+    user = visit(viewport=size, color_scheme=scheme, has_touch=True)
+    page = user.page
+    assert page.evaluate("document.body.classList.contains('dark')") == (scheme == "dark")
+    user.upload(image)
+    user.wait_for_rows(lambda n: n > 1)
+    user.wait_for_picture("picture")
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    boxes = [page.locator(f"#{x}").bounding_box() for x in ("upload", "picture", "score", "table")]
+    assert [x["y"] for x in boxes] == sorted(x["y"] for x in boxes)
+    assert all(x["x"] >= 0 and x["x"] + x["width"] <= 390 for x in boxes)
+    # The table shows all of its columns.
+    table = page.locator("#table [role=grid]")
+    assert table.evaluate("x => x.scrollWidth - x.clientWidth") <= 1
+    page.get_by_role("button", name="Light or dark").click()
+    assert page.evaluate("document.body.classList.contains('dark')") != (scheme == "dark")
+
+
+def test_controls_are_reached_and_named_in_their_order(visit):
+    page = visit().page
+    names = []
+    for _ in range(30):
+        page.keyboard.press("Tab")
+        names.append(
+            page.evaluate(
+                "(x => x.ariaLabel || x.labels?.[0]?.innerText.trim() || x.innerText.trim())"
+                "(document.activeElement)"
+            )
+        )
+    wanted = ["Model", "Compare with", "Image", "Thumbnail 1 of 3"]
+    wanted += ["range slider for Score at least, %", "range slider for NMS: IoU"]
+    found = [next(i for i, x in enumerate(names) if x.startswith(start)) for start in wanted]
+    assert found == sorted(found)
+    assert all(names[: found[-1] + 1]), names

@@ -10,7 +10,7 @@ from matplotlib.cbook import is_math_text
 from detectron2.structures import Boxes, Instances
 from detectron2.utils.events import EventStorage
 from detectron2.utils.visualizer import Visualizer
-from tood_d2.inference.drawing import draw_detections, draw_predictions
+from tood_d2.inference.drawing import class_color, draw_detections, draw_predictions
 
 HEIGHT, WIDTH = 120, 200
 NAMES = ["circle", "square"]
@@ -75,6 +75,12 @@ class TestDrawPredictions:
             assert (side[middle, (x1 + x2) // 2] == 128).all()
         assert (left[:, 100:] == 128).all()  # the uncertain prediction is left out
         assert (image == 128).all()
+
+    def test_colours_can_be_chosen(self, image, calls):
+        draw_detections(image, self.pred, NAMES, color_numbers=[5, 74])  # there are 74
+        (drawn,) = calls
+        expected = [class_color(0), class_color(5)]  # of "square" and "circle"
+        np.testing.assert_array_equal(drawn["assigned_colors"], expected)
 
     def test_labels_and_colours(self, image, calls):
         draw_predictions(image, self.pred, self.gt, NAMES, score_thresh=0.1)

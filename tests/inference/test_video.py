@@ -8,8 +8,9 @@ from tood_d2.cli.outputs import check_replaceable
 from tood_d2.inference.video import VideoReader, video_writer
 
 
-def test_frames_are_read_as_they_were_written(tmp_path):
-    path = str(tmp_path / "video.mp4")
+@pytest.mark.parametrize("extension", ["mp4", "webm"])
+def test_frames_are_read_as_they_were_written(tmp_path, extension):
+    path = str(tmp_path / f"video.{extension}")
     grey = (20, 120, 220)
     with video_writer(path, (48, 64), 10.0) as write:
         for value in grey:

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 for package in ("fastapi", "httpx", "prometheus_client", "uvicorn"):
     pytest.importorskip(package)
@@ -28,6 +29,7 @@ ROOT = Path(__file__).resolve().parents[2]
 def run(monkeypatch, capsys, tmp_path):
     """Runs the program until it fails: what it says on the standard error and output."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", Image.MAX_IMAGE_PIXELS)  # restores it
     before = signal.getsignal(signal.SIGTERM)
 
     def _run(*arguments):
@@ -143,6 +145,13 @@ def test_a_warning_if_anybody_can_use_it(run, monkeypatch, host, token, warned):
     monkeypatch.setattr(serve, "read_token", lambda path: token)
     _, output = run("--host", host, "--port", 0, "--exported", "missing.pth")
     assert ("Whoever reaches 0.0.0.0 can use the model" in output) == warned
+
+
+@pytest.mark.parametrize(("given", "limit"), [([], 40e6), (["--max-megapixels", "300"], 300e6)])
+def test_pillows_limit_follows(fails, given, limit):
+    """Pillow refuses twice as many pixels as its variable says."""
+    fails("--port", 0, "--exported", "a.pth", *given)
+    assert limit == 2 * Image.MAX_IMAGE_PIXELS
 
 
 @pytest.mark.parametrize(

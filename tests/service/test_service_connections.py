@@ -172,6 +172,8 @@ class TestNonsense:
             b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",  # TLS
             b"\r\n\r\n\r\n",
             b"GET\r\n\r\n",
+            b"GET /\xff HTTP/1.1\r\nHost: x\r\n\r\n",
+            HEAD + b"Content-Length: " + b"9" * 5000 + b"\r\n\r\n",
             HEAD + b"Content-Length: -1\r\n\r\n",
             HEAD + b"Content-Length: 1\r\nContent-Length: 2\r\n\r\n",
             HEAD + b"Transfer-Encoding: chunked\r\n\r\nhello\r\n",

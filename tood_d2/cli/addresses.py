@@ -2,6 +2,22 @@
 
 import errno
 import socket
+from argparse import ArgumentParser, Namespace
+
+
+def add_address(parser: ArgumentParser, port: int) -> None:
+    """Adds ``--host`` and ``--port`` of a server, by default one for this machine alone."""
+    add = parser.add_argument
+    add("--host", default="127.0.0.1", help="address to serve; 0.0.0.0 lets other machines in")
+    add("--port", type=int, default=port, help=f"port to serve ({port})")
+
+
+def check_address(parser: ArgumentParser, args: Namespace) -> None:
+    """Ends the program if what :func:`add_address` added cannot be served."""
+    try:
+        listen(args.host, args.port).close()
+    except OSError as error:
+        parser.error(str(error))
 
 
 def listen(host: str, port: int) -> socket.socket:

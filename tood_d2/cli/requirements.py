@@ -97,6 +97,12 @@ def check_service() -> None:
         _check_optional(module, "models are served by FastAPI and uvicorn", "'tood_d2[serve]'")
 
 
+def check_label_studio() -> None:
+    """Raises MissingRequirement if Label Studio's package for backends is not installed."""
+    source = "git+https://github.com/HumanSignal/label-studio-ml-backend.git"
+    _check_optional("label_studio_ml.api", "Label Studio is answered by label_studio_ml", source)
+
+
 def _check_optional(module: str, purpose: str, package: str) -> None:
     try:
         importlib.import_module(module)

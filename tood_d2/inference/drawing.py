@@ -1,5 +1,7 @@
 """Predictions, alone and next to the ground truth."""
 
+from collections.abc import Sequence
+
 import matplotlib
 import numpy as np
 from PIL import Image
@@ -53,16 +55,33 @@ class _Visualizer(Visualizer):
         return output
 
 
-def draw_detections(image: np.ndarray, instances: Instances, class_names: list[str]) -> VisImage:
+def class_color(number: int) -> np.ndarray:
+    """The colour of a class in pictures: (3,) red, green and blue from 0 to 1.
+
+    Args:
+        number: of the class, its index. There are 74 colours, which repeat.
+    """
+    colors = colormap(rgb=True, maximum=1)
+    return colors[number % len(colors)]
+
+
+def draw_detections(
+    image: np.ndarray,
+    instances: Instances,
+    class_names: list[str],
+    color_numbers: Sequence[int] | None = None,
+) -> VisImage:
     """Draws detections, those of a class always in the same colour.
 
     Args:
         image: (H, W, 3) uint8 RGB.
         instances: with ``pred_boxes`` in pixels of the image, ``scores`` and ``pred_classes``.
         class_names: of the classes, see :func:`.drawable`; empty if they are not known.
+        color_numbers: for each class the number of its :func:`class_color`, by default its index.
     """
     scores = [f" {100 * x:.0f}%" for x in instances.scores.tolist()]
-    return _draw(image, instances.pred_boxes, instances.pred_classes, scores, class_names)
+    boxes, classes = instances.pred_boxes, instances.pred_classes
+    return _draw(image, boxes, classes, scores, class_names, color_numbers)
 
 
 def draw_predictions(
@@ -90,9 +109,15 @@ def draw_predictions(
 
 
 def _draw(
-    image: np.ndarray, boxes: Boxes, classes: Tensor, suffixes: list[str], class_names: list[str]
+    image: np.ndarray,
+    boxes: Boxes,
+    classes: Tensor,
+    suffixes: list[str],
+    class_names: list[str],
+    color_numbers: Sequence[int] | None = None,
 ) -> VisImage:
-    colors, classes = colormap(rgb=True, maximum=1), classes.tolist()
+    classes = classes.tolist()
+    numbers = classes if color_numbers is None else [color_numbers[x] for x in classes]
     with drawable(class_names) as names:
         return _Visualizer(image).overlay_instances(
             boxes=boxes.tensor.detach().numpy(),
@@ -100,5 +125,5 @@ def _draw(
                 (names[x] if names else str(x)) + suffix
                 for x, suffix in zip(classes, suffixes, strict=True)
             ],
-            assigned_colors=[colors[x % len(colors)] for x in classes],
+            assigned_colors=[*map(class_color, numbers)],
         )

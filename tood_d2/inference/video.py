@@ -10,6 +10,8 @@ import numpy as np
 
 from ..cli.outputs import mark_video, whole_file
 
+CODECS = {".mp4": "mp4v", ".webm": "VP80"}  # browsers play the latter
+
 logger = logging.getLogger(__name__)
 
 
@@ -55,12 +57,12 @@ class VideoReader:
 def video_writer(
     path: str, size: tuple[int, int], rate: float
 ) -> Iterator[Callable[[np.ndarray], None]]:
-    """Opens an MP4 file, and gives a function that writes a frame (H, W, 3) uint8, RGB.
+    """Opens a video file, and gives a function that writes a frame (H, W, 3) uint8, RGB.
 
     MP4 has no odd sizes: the last row or column of such a frame is repeated.
 
     Args:
-        path: of the file, which is there once it is complete.
+        path: of the file, .mp4 or .webm, which is there once it is complete.
         size: (height, width) of the frames.
         rate: frames per second.
 
@@ -68,6 +70,7 @@ def video_writer(
         OSError: if it cannot be written.
     """
     number, (bottom, right) = 0, (x % 2 for x in size)
+    extension = os.path.splitext(path)[1]
     shape = size[1] + right, size[0] + bottom
 
     def write(frame: np.ndarray) -> None:
@@ -77,7 +80,7 @@ def video_writer(
         writer.write(np.ascontiguousarray(frame[:, :, ::-1]))
 
     with whole_file(path) as scratch:
-        writer = cv2.VideoWriter(scratch, cv2.VideoWriter_fourcc(*"mp4v"), rate, shape)
+        writer = cv2.VideoWriter(scratch, cv2.VideoWriter_fourcc(*CODECS[extension]), rate, shape)
         if not writer.isOpened():
             raise OSError("OpenCV cannot open it")
         try:
@@ -88,7 +91,8 @@ def video_writer(
         written = _count_frames(scratch)
         if written < number:
             raise OSError(f"only {written} of {number} frames, is the disk full?")
-        mark_video(scratch)
+        if extension == ".mp4":
+            mark_video(scratch)
 
 
 def _count_frames(path: str) -> int:

@@ -1,1 +1,1 @@
-"""Thin layers over other packages, one file each; each is imported where it is wanted."""
+"""Thin layers over other packages, a file for each; nothing is imported here."""

@@ -13,13 +13,13 @@ import importlib.util
 import os
 import sys
 from collections.abc import Callable
-from functools import partial
 
-from tood_d2.cli.addresses import listen
+from tood_d2.cli.addresses import add_address, check_address
 from tood_d2.cli.arguments import add_config_arguments
 from tood_d2.cli.messages import short_errors
 from tood_d2.cli.requirements import check_requirements, check_runtime
 
+LOCAL_HOSTS = ("127.0.0.1", "::1", "localhost")
 FIRST_MODEL = os.path.join("demo", "model_final.pth")
 
 
@@ -29,8 +29,12 @@ def parse_args() -> argparse.Namespace:
     )
     add = parser.add_argument
     add("--models", default="output", help="folder to look for models in (default: output)")
-    add("--host", default="127.0.0.1", help="address to serve; 0.0.0.0 lets other machines in")
-    add("--port", type=int, default=7860, help="port to serve (default: 7860)")
+    add_address(parser, port=7860)
+    add(
+        "--examples",
+        metavar="FOLDER",
+        help="of images to offer (default: the model's test data, unless --host lets others in)",
+    )
     add(
         "--exported", nargs="+", metavar="FILE", help="models of tools/export_model.py, .onnx, .xml"
     )
@@ -42,27 +46,36 @@ def parse_args() -> argparse.Namespace:
         parser.error("--opts needs --config-file")
     if importlib.util.find_spec("gradio") is None:
         parser.error("Gradio is missing: install it by pip install gradio")
-    try:
-        listen(args.host, args.port).close()
-    except OSError as error:
-        parser.error(str(error))
+    check_address(parser, args)
     return args
 
 
-def find_predictors(args: argparse.Namespace) -> dict[str, Callable]:
-    """Functions that give a model's predictor, by names; the model of `make demo` first."""
-    from tood_d2.config import load_run
+def find_models(args: argparse.Namespace) -> dict[str, Callable]:
+    """Functions that load models of the page, by names; the model of `make demo` first."""
+    from tood_d2.config import Run, load_run
     from tood_d2.inference import DensePredictor, find_trained_models
+    from tood_d2.inference.image_files import find_images
+    from tood_d2.page.models import Model, find_test_images
+
+    examples = find_images([args.examples]) if args.examples else None
+    is_public = args.host not in LOCAL_HOSTS
+
+    def load(run: Run) -> Model:
+        images = [] if is_public else find_test_images(run)
+        return Model(DensePredictor(run), images if examples is None else examples)
 
     if args.exported:
         for path in args.exported:
             check_runtime(path)
         from tood_d2.inference.runtimes import ExportedPredictor
 
-        return {path: partial(ExportedPredictor, path) for path in args.exported}
+        return {
+            path: lambda path=path: Model(ExportedPredictor(path), examples or [])
+            for path in args.exported
+        }
     if args.config_file is not None:
         run = load_run(args.config_file, args.opts, args.trust)
-        return {args.config_file: lambda: DensePredictor(run)}
+        return {args.config_file: lambda: load(run)}
     models = find_trained_models(args.models)
     if not models:
         raise FileNotFoundError(
@@ -71,10 +84,7 @@ def find_predictors(args: argparse.Namespace) -> dict[str, Callable]:
             "--config-file and --opts"
         )
     names = sorted(models, key=lambda name: name != FIRST_MODEL)
-    return {
-        name: lambda model=models[name]: DensePredictor(model.load_run(args.trust))
-        for name in names
-    }
+    return {name: lambda model=models[name]: load(model.load_run(args.trust)) for name in names}
 
 
 def main() -> None:
@@ -85,20 +95,11 @@ def main() -> None:
         check_requirements()
         setup_logging()
 
-        from .page import App, build_page
+        from tood_d2.page.app import App
+        from tood_d2.page.layout import build_page
+        from tood_d2.page.server import serve
 
-        page = build_page(App(find_predictors(args)))
-        page.queue(api_open=False).launch(
-            server_name=args.host,
-            server_port=args.port,
-            prevent_thread_lock=True,
-            share=False,
-            ssr_mode=False,
-            quiet=True,
-            footer_links=[],
-            run_history=False,
-            enable_monitoring=False,
-            max_file_size="100mb",
-        )
+        page = build_page(App(find_models(args)))
+        serve(page, args.host, args.port)
     print(f"Open {page.local_url} in a browser. Ctrl+C ends.", flush=True)
     page.block_thread()

@@ -16,7 +16,7 @@ import sys
 from functools import partial
 from pathlib import Path
 
-from tood_d2.cli.addresses import listen
+from tood_d2.cli.addresses import add_address, listen
 from tood_d2.cli.fast_imports import fast_imports
 from tood_d2.cli.messages import run_program
 from tood_d2.cli.requirements import check_service
@@ -35,8 +35,7 @@ def parse_args() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add = parser.add_argument
-    add("--host", default="127.0.0.1", help="address to serve; 0.0.0.0 lets other machines in")
-    add("--port", type=int, default=8000, help="port to serve (8000); 0 for a free one")
+    add_address(parser, port=8000)
     add(
         "--token-file",
         metavar="FILE",
@@ -132,13 +131,13 @@ def read_token(path: str | None) -> bytes | None:
         ValueError: if there is no token in it, or one that a header cannot bring.
     """
     place = path or TOKEN
-    token = Path(path).read_bytes() if path else os.environb.get(TOKEN.encode())
-    if token is None:
+    text = Path(path).read_text("latin-1") if path else os.environ.get(TOKEN)
+    if text is None:
         return None
-    token = token.strip()
-    if not token or any(x <= 32 or x >= 127 for x in token):
+    token = text.strip()
+    if not token.isascii() or not token.isprintable() or len(token.split()) != 1:
         raise ValueError(f"{place}: a token is one word of ASCII characters")
-    return token
+    return token.encode()
 
 
 def main() -> int:

@@ -62,7 +62,7 @@ class Limits(BaseModel):
 
     max_megabytes: float = Field(20, description="of a body, in millions of bytes")
     max_megapixels: float = Field(40, description="of an image")
-    max_queue: int = Field(32, description="requests that are answered at once")
+    max_queue: int = Field(32, description="requests in work at once")
     max_wait: float = Field(30, description="seconds from the end of the body to the detections")
     upload_timeout: float = Field(30, description="seconds for the whole body")
 

@@ -97,6 +97,7 @@ class Batcher:
             empty = np.zeros((64, 64, 3), np.uint8)
             await loop.run_in_executor(thread, served.predictor.detect, [empty])
             self.served = served
+            logger.info(f"The model {served.name}, version {served.version}, is ready")
             while True:
                 jobs = await self._next_batch()
                 images, start = [x.image for x in jobs], time.perf_counter()

@@ -37,6 +37,9 @@ def find(folder, *names):
         ("A.PNG", "a.png"),
         ("Cafe\u0301.jpg", "Café.jpg"),  # as macOS writes it
         ("caf%C3%A9.jpg", "Café.jpg"),
+        ("../ls/media/upload/1/01dd2175-a.png", "a.png"),  # as Label Studio stores an upload
+        ("/data/upload/1/01dd2175-100%25%20sure.png", "100% sure.png"),
+        ("01DD2175-a.png", None),
         ("elsewhere/y/c.png", "y/c.png"),  # the folder before it tells which
         ("c.png", None),
         ("z/c.png", None),
@@ -56,6 +59,12 @@ def test_one_file_is_not_taken_for_two_images(folder):
     assert find(folder, "cam1/a.png", "cam2/a.png", "cam1/b.png") == [None, None, "sub/b.png"]
     assert find(folder, "a.png", "cam2/a.png") == ["a.png", None]
     assert find(folder, "q/a.png", "q/a.png") == ["a.png", "a.png"]  # listed twice
+
+
+def test_two_uploads_of_one_name_are_not_one_image(folder):
+    assert find(folder, "01dd2175-a.png", "69759504-a.png") == [None, None]
+    (folder / "69759504-a.png").touch()
+    assert find(folder, "up/01dd2175-a.png", "up/69759504-a.png") == ["a.png", "69759504-a.png"]
 
 
 def test_what_is_missing_is_described(folder):

@@ -75,6 +75,15 @@ def test_coco_files_are_found_with_their_images(tmp_path, json_file, images, spl
     assert convert_any(tmp_path / json_file).splits[split][0] == tmp_path / json_file
 
 
+@pytest.mark.parametrize("name", ["../server/media/upload/1/01dd-a.jpg", "http://host/01dd-a.jpg"])
+def test_coco_files_with_names_of_a_server_s_storage(tmp_path, name):
+    save_image(tmp_path / "export" / "images" / "01dd-a.jpg")
+    write(tmp_path / "export" / "result.json", coco(name))
+    expected = {"all": (tmp_path / "export" / "result.json", tmp_path / "export")}
+    assert convert_any(tmp_path / "export").splits == expected
+    assert convert_any(tmp_path / "export" / "result.json").splits == expected
+
+
 def test_of_coco_s_own_files_instances_count(tmp_path):
     save_image(tmp_path / "val2017" / "a.jpg")
     for name in ("instances_val2017", "person_keypoints_val2017"):

@@ -4,6 +4,7 @@ Labelling tools write names of their own storage: URLs, absolute paths, another 
 """
 
 import os
+import re
 import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
@@ -11,13 +12,16 @@ from urllib.parse import unquote, urlsplit
 
 from ..files import walk_files
 
+# What Label Studio puts before the name of a file that is uploaded to it.
+_UPLOAD_PREFIX = re.compile(r"(^|.*/)[0-9a-f]{8}-([^/]+)")
+
 
 def find_image_files(file_names: Sequence[str], image_root: str | os.PathLike) -> list[str | None]:
     """Finds the file of each image.
 
     One that is not where its name says is looked for in all of the folder, by the last part of its
-    name, in which letter case and percent-encoding may differ. It is found if one file alone can be
-    meant, and no other image.
+    name, in which letter case, percent-encoding and the prefix of an upload may differ. It is found
+    if one file alone can be meant, and no other image.
 
     Args:
         file_names: as in the JSON file.
@@ -71,6 +75,8 @@ def _variants(name: str) -> Iterator[str]:
     yield unquote(name)
     if "://" in name:
         yield unquote(urlsplit(name).path)
+    if match := _UPLOAD_PREFIX.fullmatch(unquote(name)):
+        yield "".join(match.groups())
 
 
 def _fold(name: str) -> str:

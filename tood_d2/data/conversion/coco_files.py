@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from ..coco.image_files import find_image_files
 from ..files import walk_files
 from .splits import is_split_name
 
@@ -56,6 +57,9 @@ def split_of_file(path: Path, root: Path | None = None) -> str:
 def find_image_folder(json_file: Path, root: Path) -> Path:
     """The folder that has the images of a JSON file.
 
+    Where none has them under these very names, it is the one in which they can be meant; see
+    :func:`.find_image_files`.
+
     Raises:
         FileNotFoundError: if no folder in question has one of the first images.
         ValueError: if the file names no image.
@@ -74,6 +78,9 @@ def find_image_folder(json_file: Path, root: Path) -> Path:
     folders = [json_file.parent, *(parent / sub for parent in parents for sub in subs)]
     for folder in folders:
         if any(os.path.isfile(folder / name) for name in names):
+            return folder
+    for folder in dict.fromkeys((json_file.parent, root)):
+        if any(find_image_files(names, folder)):
             return folder
     places = ", ".join(dict.fromkeys(str(x) for x in folders if x.is_dir()))
     raise FileNotFoundError(f"{json_file}: {names[0]}: no such image, looked in {places}")
