@@ -23,9 +23,15 @@ from tood_d2.config import load_run
 from tood_d2.programs.predict import DEFAULT_MODEL
 
 OTHER_TOOLS = {
+    "basename": "a tool of the system",
+    "curl": "needs a running service",
     "cvat-cli": "needs a server of CVAT",
     "docker": "needs Docker",
     "hf": "needs the Hugging Face Hub",
+    "kubectl": "needs a cluster",
+    "ray": "needs a cluster",
+    "sbatch": "needs a cluster",
+    "split": "a tool of the system",
     "tensorboard": "another package's server",
     "unzip": "takes what a labelling tool exports",
 }
@@ -68,11 +74,12 @@ def check(argv: list[str]) -> None:
         assert not unknown, f"setup.py has no extra {', '.join(unknown)}"
     elif name == "tood":
         check_program(*arguments)
-    elif name == "python":
+    elif re.fullmatch(r"python[\d.]*", name):
         check_python(*arguments)
+    elif "/" in name and not (ROOT / name).exists():
+        check([Path(name).name, *arguments])  # of an environment
     else:
-        path = ROOT / name
-        assert "/" in name and os.access(path, os.X_OK), (
+        assert "/" in name and os.access(ROOT / name, os.X_OK), (
             f"no such program; if it is another package's, name it in OTHER_TOOLS of {__file__}"
         )
 

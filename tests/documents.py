@@ -14,15 +14,16 @@ _SPAN = re.compile(r"`([^`]+)`")
 _COMMAND = re.compile(
     r"(docker|make|pip|(\.venv/bin/)?python|srun|sudo|tensorboard|tood|torchrun) (?!.*\.\.\.).+"
 )
+_PATH = re.compile(r"(?:^|[;&|]|\b(?:do|then)\b)\s*([\w.-]*/[\w./-]+)(?=\s)", re.MULTILINE)
 _FILE_NAME = re.compile(r"`(\w+\.py)`[^`]*:$")
 
-# Bash finds no program, so it hands each command to this function, after all that it does itself:
-# variables, loops, quotes and globs. What would leave the folder or read other files does nothing.
+# Bash finds no program, and those called by their paths are functions, so it hands each command to
+# this function, after all that it does itself: variables, loops, quotes and globs. What would leave
+# the folder or read other files does nothing.
 _NOTE_COMMANDS = r"""
 PATH=/nonexistent
 exec 3> "$2"
 command_not_found_handle() { printf '%s\0' "${BASH_LINENO[-3]}" $# "$@" >&3; }
-.venv/bin/python() { python "$@"; }
 cd() { :; }
 source() { :; }
 builtin source "$1"
@@ -73,7 +74,9 @@ def note_commands(script: str, folder: Path, name: str) -> list[Command]:
         ValueError: if it is no shell script.
     """
     note, file, noted = (folder / f".{x}" for x in ("note.sh", "script.sh", "noted"))
-    note.write_text(_NOTE_COMMANDS)
+    paths = {match[1] for match in _PATH.finditer(script)}
+    functions = [f'{x}() {{ command_not_found_handle {x} "$@"; }}' for x in sorted(paths)]
+    note.write_text("\n".join([*functions, _NOTE_COMMANDS]))
     file.write_text(script, encoding="utf-8")
     shell = ["bash", "--norc", note, file, noted]
     done = subprocess.run(

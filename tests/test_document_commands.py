@@ -45,7 +45,13 @@ from tood_d2.config import add_tood_config, load_config
 
 SCRIPTS = [ROOT / "demo" / "onnx_demo.py", *ROOT.glob("dev/*.py")]  # besides tood's programs
 CONFIGS = sorted(ROOT.glob("configs/**/tood_*.py"))
-OTHER_OPTIONS = {"--rdzv-endpoint", "--target"}
+OTHER_OPTIONS = {
+    "--allow-unmatched-labels",
+    "--clear-existing",
+    "--conf-threshold",
+    "--rdzv-endpoint",
+    "--target",
+}
 """Of OTHER_TOOLS and LAUNCHERS, in sentences that do not repeat the tool."""
 FILE = re.compile(r"\w+\.(json|onnx|png|pth|py|safetensors|txt|xml|yaml)")
 KEY = re.compile(r"(dataloader|dataset|model|optimizer|train)\.[\w.]+|[A-Z]+(\.[A-Z_]+)+")
@@ -129,6 +135,7 @@ def test_lines_of_blocks_are_told_from_those_of_sentences(tmp_path):
         ("make dmo", "No rule to make target 'dmo'"),
         ("make demo PYTHN=python", "does not tell of PYTHN"),
         ("pip install -e '.[export,exprt]'", "setup.py has no extra exprt"),
+        ("/usr/bin/python -m no_such_module", "no module no_such_module"),
         ("convert a.jpg b.png", "name it in OTHER_TOOLS"),
     ],
 )
@@ -153,7 +160,7 @@ def test_commands_are_those_that_the_shell_makes(tmp_path):
         (4, ["python", "x", "y", "1", "x y", "a b.png"]),
         (4, ["python", "x", "y", "2", "x y", "a b.png"]),
         (7, ["tood", "z"]),
-        (7, ["python", "w"]),
+        (7, [".venv/bin/python", "w"]),
     ]
     with pytest.raises(ValueError, match="page.md: line 2: .*EOF"):
         note_commands("\necho 'it", tmp_path, "page.md")
@@ -233,9 +240,11 @@ def has_key(cfg: DictConfig, key: str) -> bool:
         return name.isdecimal() and int(name) < len(node)
     if not isinstance(node, DictConfig):
         return False
-    target = node.get("_target_", dict)
+    if name in node or "_target_" not in node:
+        return name in node
+    target = node["_target_"]
     target = locate(target) if isinstance(target, str) else target
-    return name in node or name in inspect.signature(target).parameters
+    return name in inspect.signature(target).parameters
 
 
 BLOCKS = [block for page in PAGES for block in find_python_blocks(page)]
