@@ -9,14 +9,29 @@ VERSION = re.search(
 ).group(1)
 
 APP = ["gradio>=6"]
+CVAT = ["cvat-cli>=2.80", "cvat-sdk>=2.80"]
 DATA = ["ImageHash>=4.3"]  # check compares pictures by it
 EXPORT = ["onnx>=1.17", "onnxruntime>=1.20", "onnxscript>=0.5"]
+FIFTYONE = ["fiftyone>=1.22"]  # wants an environment of its own, see docs/integrations.md
+HUB = ["huggingface_hub>=1.0", "safetensors"]
+MLFLOW = ["mlflow-skinny>=3.0"]
 # OpenVINO reads ONNX; NNCF makes int8 models.
 OPENVINO = [*EXPORT, "nncf>=2.16", "openvino>=2025.0"]
-PARQUET = ["fsspec", "pyarrow>=15"]
+PARQUET = ["pyarrow>=15"]
 RAY = [*PARQUET, "ray[data]>=2.40"]
 SAHI = ["sahi>=0.11.20"]
+SERVE = [
+    "fastapi>=0.115",
+    "h11",
+    "prometheus_client",
+    "pydantic>=2",
+    "python-multipart",
+    "starlette>=0.46",
+    "uvicorn>=0.30",
+]
+SUPERVISION = ["supervision>=0.31"]
 TIMM = ["huggingface_hub", "timm>=1.0"]
+WANDB = ["wandb>=0.31"]
 
 setup(
     name="tood_d2",
@@ -36,6 +51,7 @@ setup(
     install_requires=[
         "torch>=2.6",  # from here on torch.load executes nothing by default
         "torchvision>=0.21",
+        "fsspec",
         "fvcore>=0.1.5",
         "hydra-core>=1.1",
         "iopath>=0.1.9",
@@ -52,28 +68,45 @@ setup(
     extras_require={
         "app": APP,
         "dev": [
+            "alembic",  # MLflow keeps runs in SQLite by it
+            "httpx",
             "hypothesis",
             "ipykernel",
+            "moto[server]",
             "nbclient",
             "playwright",
             "pytest",
             "pytest-xdist",
             "ruff",
-            "safetensors",
+            "s3fs",
+            "sqlalchemy",
             *APP,
+            *CVAT,
             *DATA,
+            *HUB,
+            *MLFLOW,
             *OPENVINO,
             *RAY,
             *SAHI,
+            *SERVE,
+            *SUPERVISION,
             *TIMM,
+            *WANDB,
         ],
+        "cvat": CVAT,
         "data": DATA,
         "export": EXPORT,
+        "fiftyone": FIFTYONE,
+        "hub": HUB,
+        "mlflow": MLFLOW,
         "openvino": OPENVINO,
         "parquet": PARQUET,
         "ray": RAY,
         "sahi": SAHI,
         "safetensors": ["safetensors"],
+        "serve": SERVE,
+        "supervision": SUPERVISION,
         "timm": TIMM,
+        "wandb": WANDB,
     },
 )

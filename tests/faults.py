@@ -164,9 +164,9 @@ def _srun(case: Case, **changes: str) -> Command:
     return case.plain("--config-file", SMALL, environment=environment | changes)
 
 
-def _without_wandb(case: Case) -> Command:
-    patch = mock.patch.dict(sys.modules, wandb=None)
-    return case.train("train.wandb_project=shapes", patch=patch)
+def _without_package(case: Case, name: str, option: str) -> Command:
+    patch = mock.patch.dict(sys.modules, {name: None})
+    return case.train(f"{option}=shapes", patch=patch)
 
 
 def _broken_demo_image(case: Case) -> Command:
@@ -376,7 +376,18 @@ CONFIGS = OPTIONS + [
         lambda case: case.train("train.compile_head=True", "model.head.checkpoint=True"),
         ("train.compile_head",),
     ),
-    Fault("config", "wandb that is not installed", _without_wandb, ("train.wandb_project", "pip")),
+    *(
+        Fault(
+            "config",
+            f"{name} that is not installed",
+            lambda case, name=name, key=key: _without_package(case, name, key),
+            (key, f"pip install {package}"),
+        )
+        for name, package, key in (
+            ("wandb", "wandb", "train.wandb_project"),
+            ("mlflow", "mlflow-skinny", "train.mlflow_experiment"),
+        )
+    ),
     Fault(
         "config",
         "model without classes",

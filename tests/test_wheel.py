@@ -15,6 +15,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 # Names of imports that differ from those of the packages.
 PACKAGES = {"PIL": "pillow", "cv2": "opencv-python", "hydra": "hydra-core", "yaml": "pyyaml"}
+PACKAGES |= {"mlflow": "mlflow-skinny"}  # all that logging takes
 # What other programs consist of.
 PARTS = {"__init__", "page", "suspects", "tiles"}
 

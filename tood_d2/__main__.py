@@ -11,6 +11,7 @@ PROGRAMS = {
     "predict": "draw detections on images, videos or what a camera sees",
     "predict-collection": "detect in any number of images, here or on a cluster",
     "data": "convert, split, check, repair and show data",
+    "view": "look at data and detections in FiftyOne",
     "app": "try models on images in a browser",
     "serve": "answer requests of other programs over HTTP",
     "label-studio": "pre-label images in Label Studio and learn from its annotations",

@@ -55,10 +55,13 @@ def test_rows_are_those_of_one_process(args, monkeypatch):
     assert rows(there) == rows(here) and len(rows(here)) == 40
 
 
-def test_a_cluster_that_is_not_there(args):
-    there = args("ray", "--ray", "127.0.0.1:9")
-    with pytest.raises(ConnectionError, match="--ray 127.0.0.1:9: .* RAY_AUTH_TOKEN"):
-        predict_collection.run(there)
+def test_a_cluster_that_takes_only_who_has_its_token(args, monkeypatch):
+    def init(address, **options):
+        raise ConnectionError(f"Failed to connect to Ray cluster at {address}")
+
+    monkeypatch.setattr("ray.init", init)
+    with pytest.raises(ConnectionError, match="--ray 10.0.0.1:6379: Failed .* RAY_AUTH_TOKEN"):
+        predict_collection.run(args("ray", "--ray", "10.0.0.1:6379"))
 
 
 def test_a_machine_that_dies_loses_nothing(args):

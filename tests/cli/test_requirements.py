@@ -8,7 +8,7 @@ import pytest
 
 from tood_d2.cli import requirements
 from tood_d2.cli.messages import describe
-from tood_d2.cli.requirements import MissingRequirement, check_requirements
+from tood_d2.cli.requirements import MissingRequirement, check_fiftyone, check_requirements
 
 
 @pytest.fixture
@@ -72,3 +72,9 @@ def test_a_newer_python(monkeypatch, caplog):
     with caplog.at_level(logging.WARNING):
         check_requirements()
     assert "Python 3.99 has not been tried with tood_d2" in caplog.text
+
+
+def test_a_missing_viewer(monkeypatch):
+    monkeypatch.setitem(sys.modules, "fiftyone", None)
+    with pytest.raises(MissingRequirement, match="shown by FiftyOne.*pip install fiftyone"):
+        check_fiftyone()

@@ -63,3 +63,13 @@ def test_killed_runs_end_alike(run):
     assert status == 0
     assert counts["kills"] == 3
     assert counts["equal"] == counts["runs"] >= 1 and counts["not equal"] == 0
+
+
+@pytest.mark.slow
+def test_a_ray_node_that_dies_loses_nothing(run):
+    pytest.importorskip("ray.data")
+    status, table = run("ray", "--images", 120)
+    counts = {" ".join(row[:-1]): int(row[-1]) for row in table if row[-1].isdigit()}
+    assert status == 0
+    assert counts == counts | {"kills": 1, "rows": 120, "images": 120, "rows that differ": 0}
+    assert counts["detections"] > 0

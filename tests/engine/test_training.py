@@ -3,10 +3,8 @@
 import copy
 import json
 import shutil
-import sys
 from argparse import Namespace
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 import torch
@@ -506,23 +504,3 @@ def test_early_stopping_leaves_the_final_weights(run, tiny_overrides, tmp_path, 
     assert (tmp_path / "last_checkpoint").read_text() == "model_final.pth"
     assert metrics(tmp_path)[2]["bbox/AP"] == 1
     assert "training ends at 2" in (tmp_path / "log.txt").read_text()
-
-
-def test_weights_and_biases_get_the_config(run, tiny_overrides, tmp_path, monkeypatch):
-    calls = []
-    wandb = SimpleNamespace(init=lambda **kwargs: calls.append(kwargs))
-    monkeypatch.setitem(sys.modules, "wandb", wandb)
-    monkeypatch.setattr(Trainer, "test", lambda *args: {})
-    run(
-        "tood_R_18_FPN_small.py",
-        *tiny_overrides,
-        "train.wandb_project=shapes",
-        "train.max_iter=1",
-        f"train.output_dir={tmp_path}",
-    )
-    (call,) = calls
-    assert call["project"] == "shapes" and call["dir"] == str(tmp_path)
-    assert call["sync_tensorboard"] is True
-    config = call["config"]["config"]
-    assert "wandb_project: shapes" in config
-    assert len(config) < 20_000  # the model is not in it

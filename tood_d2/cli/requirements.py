@@ -103,6 +103,21 @@ def check_label_studio() -> None:
     _check_optional("label_studio_ml.api", "Label Studio is answered by label_studio_ml", source)
 
 
+def check_wandb(key: str) -> None:
+    """Raises MissingRequirement if wandb is not installed; the key of a config asks for it."""
+    _check_optional("wandb", f"{key} logs by wandb", "wandb")
+
+
+def check_mlflow(key: str) -> None:
+    """Raises MissingRequirement if MLflow is not installed; the key of a config asks for it."""
+    _check_optional("mlflow", f"{key} logs by MLflow", "mlflow-skinny")
+
+
+def check_fiftyone() -> None:
+    """Raises MissingRequirement if FiftyOne is not installed."""
+    _check_optional("fiftyone", "data and detections are shown by FiftyOne", "fiftyone")
+
+
 def _check_optional(module: str, purpose: str, package: str) -> None:
     try:
         importlib.import_module(module)

@@ -5,7 +5,6 @@ keys and defaults from here, messages take the keys, and ``dev/document_options.
 ``docs/options.md``.
 """
 
-import importlib
 from collections.abc import Iterator
 from dataclasses import Field, dataclass, field, fields
 from typing import Any, NamedTuple, get_args
@@ -241,6 +240,8 @@ class Options:
     """Iterations between lines of the log."""
     wandb_project: str = _option("", "train.wandb_project WANDB_PROJECT")
     """Project of Weights & Biases to log to."""
+    mlflow_experiment: str = _option("", "train.mlflow_experiment MLFLOW_EXPERIMENT")
+    """Experiment of MLflow to log to, at MLFLOW_TRACKING_URI."""
 
     def __post_init__(self):
         for item in fields(self):
@@ -260,12 +261,6 @@ class Options:
         for name in ("best_checkpoint", "eval_period"):
             needed = self.early_stopping == 0 or getattr(self, name)
             self._check("early_stopping", needed, f"0 without {keys_of(name)}")
-        if self.wandb_project:
-            try:
-                importlib.import_module("wandb")
-            except ImportError as error:
-                keys = keys_of("wandb_project")
-                raise ValueError(f"{keys} needs the package wandb: pip install wandb") from error
 
     def _check(self, name: str, fulfilled: bool, rule: str) -> None:
         if not fulfilled:

@@ -31,6 +31,7 @@ _OF_A_MACHINE = (
     "remote_dir",
     "init_checkpoint",
     "wandb_project",
+    "mlflow_experiment",
 )
 """Options that say nothing of the model, but of the place where it was trained."""
 
@@ -85,6 +86,11 @@ class Run(ABC):
         """The user's key of an option; None if this kind of config does not have it."""
         return keys_of(option)[self._KIND]
 
+    def named_options(self) -> dict[str, Any]:
+        """The options by the user's keys."""
+        names = (x.name for x in fields(Options))
+        return {key: getattr(self.options, x) for x in names if (key := self.key(x))}
+
     @abstractmethod
     def get(self, key: str) -> Any:
         """The value of a dotted key, None if there is none."""
@@ -96,7 +102,7 @@ class Run(ABC):
 
     @abstractmethod
     def dump(self) -> str:
-        """The config as YAML, from which it can be loaded again."""
+        """The config as YAML, to be read by people."""
 
     # Data
 

@@ -1,7 +1,6 @@
 """Training and evaluation of configs of both kinds."""
 
 import contextlib
-import importlib
 import logging
 import os
 import sys
@@ -139,16 +138,20 @@ class Trainer(DefaultTrainer):
         return as_run(cfg).build_evaluator(dataset_name)
 
     def build_writers(self) -> list[EventWriter]:
-        """Detectron2's writers; Weights & Biases gets TensorBoard's events, too, if asked for."""
+        """Detectron2's writers, and those to the trackers that the options want."""
+        folder = self.options.output_dir
+        metrics, trackers = os.path.join(folder, "metrics.json"), []
         if self.options.wandb_project:
-            importlib.import_module("wandb").init(
-                project=self.options.wandb_project,
-                dir=self.options.output_dir,
-                config={"config": self._run.dump()},
-                sync_tensorboard=True,
-            )
-        end_last_record(os.path.join(self.options.output_dir, "metrics.json"))
-        return default_writers(self.options.output_dir, self.max_iter)
+            from ..integrations.wandb import WandbWriter
+
+            trackers.append(WandbWriter(self._run))
+        if self.options.mlflow_experiment:
+            from ..integrations.mlflow import MLflowWriter
+
+            # A new run in the folder of another begins another file of metrics.
+            trackers.append(MLflowWriter(self._run, resume=os.path.exists(metrics)))
+        end_last_record(metrics)
+        return [*default_writers(folder, self.max_iter), *trackers]
 
     def build_hooks(self) -> list[HookBase]:
         """The hooks of a run, the same in each process but for those that write."""
