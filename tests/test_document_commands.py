@@ -46,8 +46,17 @@ from tood_d2.config import add_tood_config, load_config
 SCRIPTS = [ROOT / "demo" / "onnx_demo.py", *ROOT.glob("dev/*.py")]  # besides tood's programs
 CONFIGS = sorted(ROOT.glob("configs/**/tood_*.py"))
 OTHER_OPTIONS = {
-    *"--allow-unmatched-labels --clear-existing --conf-threshold --gpus-per-node --gpus-per-task ".split(),
-    *"--max-restarts --no-kill --rdzv-endpoint --shutdown-timeout --signal --target".split(),
+    "--allow-unmatched-labels",
+    "--clear-existing",
+    "--conf-threshold",
+    "--gpus-per-node",
+    "--gpus-per-task",
+    "--max-restarts",
+    "--no-kill",
+    "--rdzv-endpoint",
+    "--shutdown-timeout",
+    "--signal",
+    "--target",
 }
 """Of OTHER_TOOLS and LAUNCHERS, in sentences that do not repeat the tool."""
 FILE = re.compile(r"\w+\.(json|onnx|png|pth|py|safetensors|sh|txt|xml|yaml)")
