@@ -70,6 +70,12 @@ test-app: $(ENVIRONMENT)  ## Run only the tests of the page.
 test-gpu: $(ENVIRONMENT)  ## Run the tests that need a GPU and measure on it, within 8 minutes.
 	$(PYTHON) dev/report_gpu.py output/gpu
 
+.PHONY: docs
+docs: $(ENVIRONMENT)  ## Make the site of the documents, which needs no network to read.
+	$(PYTHON) -m sphinx --fresh-env --fail-on-warning --keep-going --quiet \
+		-c docs -d output/site-cache . output/site
+	@echo "The site is in output/site, its first page is index.html."
+
 .PHONY: lint
 lint: $(ENVIRONMENT)  ## Check the code's style.
 	$(PYTHON) -m ruff check .

@@ -11,6 +11,7 @@ VERSION = re.search(
 APP = ["gradio>=6"]
 CVAT = ["cvat-cli>=2.80", "cvat-sdk>=2.80"]
 DATA = ["ImageHash>=4.3"]  # check compares pictures by it
+DOCS = ["furo", "myst-parser", "sphinx", "sphinx-copybutton"]
 EXPORT = ["onnx>=1.17", "onnxruntime>=1.20", "onnxscript>=0.5"]
 FIFTYONE = ["fiftyone>=1.22"]  # wants an environment of its own, see docs/integrations.md
 HUB = ["huggingface_hub>=1.0", "safetensors"]
@@ -85,6 +86,7 @@ setup(
             *APP,
             *CVAT,
             *DATA,
+            *DOCS,
             *HUB,
             *MLFLOW,
             *OPENVINO,
@@ -97,6 +99,7 @@ setup(
         ],
         "cvat": CVAT,
         "data": DATA,
+        "docs": DOCS,
         "export": EXPORT,
         "fiftyone": FIFTYONE,
         "hub": HUB,

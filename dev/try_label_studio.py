@@ -73,8 +73,10 @@ def wait_for(what: str, found: Callable[[], object]) -> object:
 
 
 @contextlib.contextmanager
-def started(command: list[str], environment: dict[str, str], url: str, log: Path) -> Iterator[None]:
-    """A server, once it answers; its output goes to a file. It is ended at the end."""
+def started(
+    command: list[str], environment: dict[str, str], url: str, log: Path, path: str = "/health"
+) -> Iterator[None]:
+    """A server, once it answers at a path; its output goes to a file. It is ended at the end."""
     with open(log, "w") as output:
         process = subprocess.Popen(
             command, env=os.environ | environment, stdout=output, stderr=subprocess.STDOUT
@@ -84,7 +86,7 @@ def started(command: list[str], environment: dict[str, str], url: str, log: Path
         def answers() -> bool:
             if process.poll() is not None:
                 raise ChildProcessError(f"{command[0]} has ended: {log.read_text()[-1000:]}")
-            return requests.get(f"{url}/health").ok
+            return requests.get(url + path).ok
 
         wait_for(command[0], answers)
         yield

@@ -29,3 +29,8 @@ def __getattr__(name: str):
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     importlib.import_module(".modeling", __name__)  # registers TOOD, its backbone and its weights
     return getattr(importlib.import_module(_MODULES[name], __name__), name)
+
+
+def __dir__() -> list[str]:
+    """The names, also of what is imported only when it is used."""
+    return sorted({*globals(), *__all__})

@@ -1,3 +1,5 @@
+"""Weights: reading, writing, resuming, the names of other projects."""
+
 from .catalog import OFFICIAL_MODELS, TRAINED_MODELS
 from .checkpointer import SafeCheckpointer
 from .file import find_class_names, find_state_dict, read_checkpoint, save_weights

@@ -23,6 +23,10 @@ from .shared_memory import end_workers_without_memory
 capture_warnings()
 
 
+JOINING = timedelta(minutes=3)
+"""For the processes of torchrun to come together."""
+
+
 class Process(NamedTuple):
     """This process among those that torchrun or srun started."""
 
@@ -105,7 +109,10 @@ def launch(main: Callable[[Namespace], object], args: Namespace) -> None:
 
             _prctl_pr_set_pdeathsig(signal.SIGTERM)  # sent when who started this is killed
             local_rank, *others = process
-            _distributed_worker(local_rank, _run, *others, (main, args), timeout)
+            # Those of torchrun are there already, but now and then two of them miss each other
+            # after a restart; then it starts them again.
+            joining = min(timeout, JOINING) if process.address == "env://" else timeout
+            _distributed_worker(local_rank, _run, *others, (main, args), joining)
         elif num_processes * args.num_machines == 1:
             main(args)
         else:
@@ -174,6 +181,7 @@ def _run(main: Callable[[Namespace], object], args: Namespace) -> None:
     parent = multiprocessing.parent_process()
     if parent and not parent.is_alive():  # PyTorch tells only processes that it has started fully
         raise SystemExit(1)
+    dist.distributed_c10d._set_pg_timeout(timedelta(minutes=args.timeout))
     setup_logging(rank=comm.get_rank())
     end_workers_without_memory()
     if not torch.cuda.is_available() and "OMP_NUM_THREADS" not in os.environ:

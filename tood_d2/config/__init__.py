@@ -1,3 +1,5 @@
+"""Configs of both kinds: loading, the options with their keys, the run made of them."""
+
 from .datasets import register_datasets
 from .input_size import fit_input_size
 from .keys import add_tood_config

@@ -19,3 +19,8 @@ def __getattr__(name: str):
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     module = ".coco.registration" if name == "register_coco_json" else ".loading"
     return getattr(importlib.import_module(module, __name__), name)
+
+
+def __dir__() -> list[str]:
+    """The names, also of what is imported only when it is used."""
+    return sorted({*globals(), *__all__})

@@ -1,3 +1,5 @@
+"""Training: the trainer, its step, its hooks."""
+
 from .seeding import with_seed
 from .trainer import Trainer
 

@@ -1,3 +1,5 @@
+"""From images to detections: predictors, ensembles, optimised models."""
+
 from .dense_predictions import (
     DensePredictions,
     check_supported,

@@ -91,7 +91,7 @@ class AlignmentEvaluator:
             ``pcc`` and ``iou``: means over the instances, None without any. Instances without
                 a PCC are left out of its mean; those that nothing overlaps have an IoU of 0.
             ``correct``, ``redundant``, ``error``: see :func:`count_detections`.
-            ``num_instances``, ``num_instances_without_pcc``.
+            ``num_instances``, ``num_instances_without_pcc``: numbers of instances.
             ``instance_pcc``, ``instance_iou``: lists of the instances' own, None for no PCC.
         """
         pccs = [None if math.isnan(pcc := x.pcc) else pcc for x in self.instances]

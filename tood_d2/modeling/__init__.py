@@ -1,3 +1,5 @@
+"""The detector: backbones, heads, assigners, losses, post-processing."""
+
 from .assigners import ATSSAssigner, TaskAlignedAssigner
 from .backbones.fpn import build_fpn
 from .backbones.learning_rates import BackboneFactor, LayerDecay

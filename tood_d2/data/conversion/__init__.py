@@ -1,3 +1,5 @@
+"""Data as labelling tools write it, in COCO's form."""
+
 from .recognition import Source, convert_any
 from .voc import convert_voc
 from .yolo import convert_yolo
