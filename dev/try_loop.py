@@ -92,9 +92,9 @@ def look(args: argparse.Namespace, folder: Path) -> None:
     print("tood view: FiftyOne shows the test data")
 
 
-def share(folder: Path) -> None:
+def share(args: argparse.Namespace, folder: Path) -> None:
     source, target = folder / "trained", folder / "shared"
-    tood("share", source, "--output", target, "--pictures", folder / "export", "--license", "other")
+    tood("share", source, "--output", target, "--pictures", args.images, "--license", "other")
     print(f"tood share: {', '.join(sorted(os.listdir(target)))}")
 
 
@@ -140,7 +140,7 @@ def main() -> None:
         train(args, folder)
         find_suspects(folder)
         look(args, folder)
-        share(folder)
+        share(args, folder)
         serve(args, folder)
 
 

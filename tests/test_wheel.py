@@ -16,6 +16,8 @@ ROOT = Path(__file__).resolve().parents[1]
 # Names of imports that differ from those of the packages.
 PACKAGES = {"PIL": "pillow", "cv2": "opencv-python", "hydra": "hydra-core", "yaml": "pyyaml"}
 PACKAGES |= {"mlflow": "mlflow-skinny"}  # all that logging takes
+# On no package index.
+NOT_DECLARED = {"flask", "label_studio_ml", "label_studio_sdk"}
 # What other programs consist of.
 PARTS = {"__init__", "page", "suspects", "tiles"}
 
@@ -118,7 +120,7 @@ def test_all_imports_are_among_the_requirements(site):
                 imported |= {x.name.partition(".")[0] for x in node.names}
             elif isinstance(node, ast.ImportFrom) and node.level == 0:
                 imported.add(node.module.partition(".")[0])
-    imported -= {"tood_d2", "detectron2", *sys.stdlib_module_names}
+    imported -= {"tood_d2", "detectron2", *NOT_DECLARED, *sys.stdlib_module_names}
     assert len(imported) > 10
     assert {PACKAGES.get(x, x).lower().replace("-", "_") for x in imported} <= declared
     assert "tood install-detectron2" in metadata.get_payload()  # the README
