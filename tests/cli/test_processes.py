@@ -2,9 +2,10 @@
 
 import pytest
 from script_runs import own_logging
+from torch.distributed import TCPStore
 
 from tood_d2.cli.arguments import training_argument_parser
-from tood_d2.cli.processes import Process, launch, started_process
+from tood_d2.cli.processes import Process, _meet, launch, started_process
 
 TORCHRUN = {"TORCHELASTIC_RUN_ID": "none", "RANK": "5", "WORLD_SIZE": "8"}
 TORCHRUN |= {"LOCAL_RANK": "1", "LOCAL_WORLD_SIZE": "4"}
@@ -15,7 +16,7 @@ SRUN |= {"SLURM_STEP_NODELIST": "gpu[03-04]", "SLURM_NODEID": "1"}
 
 def test_torchrun_says_which_process_of_which_machine_this_is():
     # 5 = 4 + 1, the second process of the second machine.
-    assert started_process(TORCHRUN) == Process(1, 8, 4, 1, "env://")
+    assert started_process(TORCHRUN) == Process(1, 8, 4, 1, "torchrun://")
 
 
 def test_srun_says_which_process_of_which_machine_this_is():
@@ -24,7 +25,7 @@ def test_srun_says_which_process_of_which_machine_this_is():
 
 
 def test_torchrun_under_slurm_goes_first():
-    assert started_process(SRUN | TORCHRUN).address == "env://"
+    assert started_process(SRUN | TORCHRUN).address == "torchrun://"
 
 
 @pytest.mark.parametrize(
@@ -96,3 +97,24 @@ def test_one_process_is_this_one():
     with own_logging():
         launch(called.append, args := training_argument_parser().parse_args([]))
     assert called == [args]
+
+
+def test_processes_that_torchrun_starts_again_do_not_find_the_ones_before(monkeypatch):
+    """The agent's store stays; two processes each, of which the last two are no restart."""
+    agent = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+    variables = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": agent.port, "WORLD_SIZE": 2}
+    for name, value in (variables | {"TORCHELASTIC_USE_AGENT_STORE": True}).items():
+        monkeypatch.setenv(name, str(value))
+    found = []
+    for attempt in (0, 1, 1):
+        monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", str(attempt))
+        stores = []
+        for rank in (0, 1):
+            monkeypatch.setenv("RANK", str(rank))
+            ((store, *numbers),) = _meet("torchrun://")
+            assert numbers == [rank, 2]
+            stores.append(store)
+        found.append(stores[1].check(["address"]))
+        stores[0].set("address", "here")
+        assert stores[1].get("address") == b"here"
+    assert found == [False, False, False]

@@ -10,7 +10,7 @@ import re
 import signal
 import sys
 from argparse import Namespace
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import timedelta
 from typing import NamedTuple
 
@@ -23,8 +23,8 @@ from .shared_memory import end_workers_without_memory
 capture_warnings()
 
 
-JOINING = timedelta(minutes=3)
-"""For the processes of torchrun to come together."""
+TORCHRUN = "torchrun"
+"""Scheme of the address by which the processes of torchrun find each other."""
 
 
 class Process(NamedTuple):
@@ -57,7 +57,7 @@ def started_process(environment: Mapping[str, str]) -> Process | None:
     if "TORCHELASTIC_RUN_ID" in environment:
         world_size, local_world_size = number("WORLD_SIZE"), max(1, number("LOCAL_WORLD_SIZE"))
         rest, machine_rank = world_size % local_world_size, number("RANK") // local_world_size
-        local_rank, address = number("LOCAL_RANK"), "env://"
+        local_rank, address = number("LOCAL_RANK"), f"{TORCHRUN}://"
     elif "SLURM_STEP_ID" in environment and "SLURM_PROCID" in environment:
         world_size = number("SLURM_STEP_NUM_TASKS")
         local_world_size, rest = divmod(world_size, max(1, number("SLURM_STEP_NUM_NODES")))
@@ -103,20 +103,37 @@ def launch(main: Callable[[Namespace], object], args: Namespace) -> None:
         _check(args, num_processes)
         timeout = timedelta(minutes=args.timeout)
         if process is not None:
+            from torch.distributed import register_rendezvous_handler
             from torch.multiprocessing import _prctl_pr_set_pdeathsig
 
             from detectron2.engine.launch import _distributed_worker
 
+            register_rendezvous_handler(TORCHRUN, _meet)
             _prctl_pr_set_pdeathsig(signal.SIGTERM)  # sent when who started this is killed
             local_rank, *others = process
-            # Those of torchrun are there already, but now and then two of them miss each other
-            # after a restart; then it starts them again.
-            joining = min(timeout, JOINING) if process.address == "env://" else timeout
-            _distributed_worker(local_rank, _run, *others, (main, args), joining)
+            _distributed_worker(local_rank, _run, *others, (main, args), timeout)
         elif num_processes * args.num_machines == 1:
             main(args)
         else:
             _start(main, args, timeout)
+
+
+def _meet(url: str, **kwargs) -> Iterator[tuple]:
+    """The processes of torchrun meet as by ``env://``, but at a place of their own.
+
+    Torchrun of PyTorch 2.14 keeps its store when it starts processes again. Without this, they
+    would find the addresses of those before them there, and often wait for them for ever.
+
+    Yields:
+        Store, rank and number of processes, once.
+    """
+    from torch.distributed import PrefixStore, rendezvous
+
+    for store, rank, world_size in rendezvous("env://", **kwargs):
+        attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
+        # Other machines may come without counting as a restart.
+        number = (store.add(f"tood_d2/{attempt}", 1) - 1) // world_size
+        yield PrefixStore(f"tood_d2/{attempt}/{number}", store), rank, world_size
 
 
 def _check(args: Namespace, num_processes: int) -> None:
@@ -181,7 +198,6 @@ def _run(main: Callable[[Namespace], object], args: Namespace) -> None:
     parent = multiprocessing.parent_process()
     if parent and not parent.is_alive():  # PyTorch tells only processes that it has started fully
         raise SystemExit(1)
-    dist.distributed_c10d._set_pg_timeout(timedelta(minutes=args.timeout))
     setup_logging(rank=comm.get_rank())
     end_workers_without_memory()
     if not torch.cuda.is_available() and "OMP_NUM_THREADS" not in os.environ:
