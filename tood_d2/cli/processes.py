@@ -129,11 +129,11 @@ def _meet(url: str, **kwargs) -> Iterator[tuple]:
     """
     from torch.distributed import PrefixStore, rendezvous
 
-    for store, rank, world_size in rendezvous("env://", **kwargs):
-        attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
-        # Other machines may come without counting as a restart.
-        number = (store.add(f"tood_d2/{attempt}", 1) - 1) // world_size
-        yield PrefixStore(f"tood_d2/{attempt}/{number}", store), rank, world_size
+    store, rank, world_size = next(rendezvous("env://", **kwargs))
+    attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
+    # Other machines may come without counting as a restart.
+    number = (store.add(f"tood_d2/{attempt}", 1) - 1) // world_size
+    yield PrefixStore(f"tood_d2/{attempt}/{number}", store), rank, world_size
 
 
 def _check(args: Namespace, num_processes: int) -> None:
