@@ -132,6 +132,16 @@ def _kill_group(process: subprocess.Popen) -> None:
     process.wait()
 
 
+def finish(run: Path, expected: dict, counts: Counter) -> None:
+    """Compares the last checkpoint of a run with another one, counts the result, removes the run."""
+    actual = torch.load(run / FINAL, weights_only=True) if (run / FINAL).is_file() else None
+    different = list(differences(expected, actual, FINAL))
+    counts["equal" if not different else "not equal"] += 1
+    if different:
+        tqdm.write(f"{run.name}: different: {', '.join(sorted(different)[:5])}")
+    shutil.rmtree(run)
+
+
 def kills(args: argparse.Namespace, folder: Path) -> int:
     """Kills training at random."""
     generator = random.Random(args.seed)
@@ -158,12 +168,7 @@ def kills(args: argparse.Namespace, folder: Path) -> int:
                 counts["kills before the first checkpoint"] += not (run / TAG).is_file()
                 counts["kills in the middle of a write"] += any(run.glob("*.tmp"))
                 progress.update()
-            actual = torch.load(run / FINAL, weights_only=True) if (run / FINAL).is_file() else None
-            different = list(differences(expected, actual, FINAL))
-            counts["equal" if not different else "not equal"] += 1
-            if different:
-                tqdm.write(f"{run.name}: different: {', '.join(sorted(different)[:5])}")
-            shutil.rmtree(run)
+            finish(run, expected, counts)
     names = ["runs", "kills", "kills before the first checkpoint"]
     names += ["kills in the middle of a write", "resumes", "equal", "not equal"]
     print(tabulate([[name, counts[name]] for name in names]))

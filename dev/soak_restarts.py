@@ -3,7 +3,6 @@
 import argparse
 import os
 import random
-import shutil
 import signal
 import subprocess
 import sys
@@ -12,7 +11,7 @@ from collections import Counter
 from pathlib import Path
 
 import torch
-from soak_kills import FINAL, Training, differences, environment
+from soak_kills import FINAL, Training, environment, finish
 from tabulate import tabulate
 from tqdm import tqdm
 
@@ -39,12 +38,7 @@ def restarts(args: argparse.Namespace, folder: Path) -> int:
             kills = _train(training, run, pauses[: args.kills - counts["kills"]], generator)
             counts["kills"] += kills
             progress.update(kills)
-            actual = torch.load(run / FINAL, weights_only=True)
-            different = list(differences(expected, actual, FINAL))
-            counts["equal" if not different else "not equal"] += 1
-            if different:
-                tqdm.write(f"{run.name}: different: {', '.join(sorted(different)[:5])}")
-            shutil.rmtree(run)
+            finish(run, expected, counts)
     print(tabulate([[x, counts[x]] for x in ("runs", "kills", "equal", "not equal")]))
     return 1 if counts["not equal"] else 0
 
