@@ -133,7 +133,7 @@ def _kill_group(process: subprocess.Popen) -> None:
 
 
 def finish(run: Path, expected: dict, counts: Counter) -> None:
-    """Compares the last checkpoint of a run with another one, counts the result, removes the run."""
+    """Compares the last checkpoint of a run with another one, counts the result, removes it."""
     actual = torch.load(run / FINAL, weights_only=True) if (run / FINAL).is_file() else None
     different = list(differences(expected, actual, FINAL))
     counts["equal" if not different else "not equal"] += 1
