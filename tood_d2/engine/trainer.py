@@ -264,10 +264,12 @@ class Trainer(DefaultTrainer):
     def after_train(self):
         self._trainer.end_loading()  # or the program waits a minute for the workers
         failed = isinstance(sys.exc_info()[1], Exception)
+        # After a failure, this may fail as well: the first error counts.
         with contextlib.suppress(Exception) if failed else contextlib.nullcontext():
-            super().after_train()  # after a failure, it may fail as well: the first error counts
-        with contextlib.suppress(Exception) if failed else contextlib.nullcontext():
-            self.checkpointer.flush()
+            try:
+                self.checkpointer.flush()  # hooks may take the checkpoints elsewhere
+            finally:
+                super().after_train()
 
     def state_dict(self) -> dict:
         return {**super().state_dict(), "run": self._shape()}
