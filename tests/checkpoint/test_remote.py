@@ -130,6 +130,31 @@ def test_a_failure_leaves_the_tag_of_the_last_whole_checkpoint(remote, local, ur
     assert remote.last() == "model_0000009.pth"
 
 
+def test_a_checkpoint_that_comes_meanwhile_is_named_with_the_next_copy(remote, local, monkeypatch):
+    folder, put = local(4), RemoteFolder._put
+
+    def put_and_save(self, path, name):
+        put(self, path, name)
+        local(4, 9)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(RemoteFolder, "_put", put_and_save)
+        remote.push(str(folder))
+    assert remote.last() == "model_0000004.pth"
+    remote.push(str(folder))
+    assert remote.last() == "model_0000009.pth"
+
+
+def test_a_folder_that_is_gone_is_an_error(remote, local, monkeypatch):
+    def fail(self, path, name):
+        raise FileNotFoundError("the bucket")
+
+    monkeypatch.setattr(RemoteFolder, "_put", fail)
+    with pytest.raises(FileNotFoundError, match="the bucket"):
+        remote.push(str(local(4)))
+    assert remote.last() == ""
+
+
 def test_where_nothing_can_be_written(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(OSError, match=f"{tmp_path}/file/x: cannot be written to"):

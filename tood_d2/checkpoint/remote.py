@@ -4,6 +4,7 @@ import contextlib
 import os
 import posixpath
 import sys
+from collections.abc import Callable
 from functools import cached_property
 
 import fsspec
@@ -65,15 +66,22 @@ class RemoteFolder:
         Raises:
             OSError: if a file cannot be copied; those before it are.
         """
-        for name in sorted(_files(folder), key=_order):
+        last = tagged_name(folder)  # a later one may come while files are copied
+        for name in _files(folder):
             path = os.path.join(folder, name)
-            with contextlib.suppress(FileNotFoundError):  # removed meanwhile, as are checkpoints
+            try:
                 state = os.stat(path)
                 state = state.st_size, state.st_mtime_ns
                 if self._sent.get(name) != state:
                     self._put(path, name)
                     self._sent[name] = state
-        self._remove_old(tagged_name(folder))
+            except FileNotFoundError:
+                if os.path.exists(path):
+                    raise
+                # Removed meanwhile, as are checkpoints.
+        if last in self._sent:
+            self._write(_TAG, lambda there: self._target[0].pipe_file(there, last.encode()))
+            self._remove_old(last)
 
     def pull(self, folder: str) -> bool:
         """Copies a run from there if its last checkpoint is a later one than the local one.
@@ -96,21 +104,27 @@ class RemoteFolder:
             is_wanted = name == last or checkpoint_iteration(name) < 0
             if not is_wanted or name == _TAG or is_unfinished(name):
                 continue
-            if not os.path.isfile(path) or os.path.getsize(path) < info["size"]:
+            is_longer = not os.path.isfile(path) or os.path.getsize(path) < info["size"]
+            if name == last or is_longer:
                 self._get(there, path)
         with atomic_write(os.path.join(folder, _TAG), "w") as file:
             file.write(last)
         return True
 
     def _put(self, path: str, name: str) -> None:
+        name = name.replace(os.sep, "/")
+        self._write(name, lambda there: self._target[0].put_file(path, there))
+
+    def _write(self, name: str, write: Callable[[str], object]) -> None:
+        """Calls a function with a path there; afterwards the whole file has its name."""
         filesystem, folder = self._target
-        target = posixpath.join(folder, name.replace(os.sep, "/"))
+        target = posixpath.join(folder, name)
         if self._is_object_store:
-            filesystem.put_file(path, target)
+            write(target)
             return
         self._make(posixpath.dirname(target))
         beside = posixpath.join(posixpath.dirname(target), unfinished_name())
-        filesystem.put_file(path, beside)
+        write(beside)
         filesystem.mv(beside, target)
 
     def _make(self, folder: str) -> None:
@@ -140,11 +154,7 @@ class RemoteFolder:
 
 
 def _files(folder: str) -> list[str]:
-    """Names of all files in a folder and below."""
+    """Names of all files in a folder and below, but for ``last_checkpoint``."""
     found = ((path, name) for path, _, names in os.walk(folder) for name in names)
     paths = (os.path.join(path, name) for path, name in found if not is_unfinished(name))
-    return [os.path.relpath(x, folder) for x in paths]
-
-
-def _order(name: str) -> tuple[bool, str]:
-    return name == _TAG, name
+    return sorted({os.path.relpath(x, folder) for x in paths} - {_TAG})
