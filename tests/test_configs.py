@@ -11,7 +11,7 @@ from omegaconf import ListConfig
 from torch.overrides import TorchFunctionMode
 
 from detectron2.config import instantiate
-from detectron2.data import DatasetCatalog
+from detectron2.data import DatasetCatalog, DatasetMapper
 from detectron2.data.detection_utils import read_image
 from detectron2.structures import Boxes, BoxMode, Instances
 from detectron2.utils.events import EventStorage
@@ -124,6 +124,14 @@ def test_config_trains_one_step(name, extension):
     assert all(p.grad is not None and p.grad.sum().isfinite() for p in trainable)
     optimizer.step()
     assert all(p.sum().isfinite() for p in trainable)
+
+
+@pytest.mark.parametrize("name", ["tood_R_50_FPN_1x", "tood_R_18_FPN_small"])
+def test_mappers_that_derive_from_detectron2s_take_the_place_of_ours(name):
+    cfg = load_run(str(CONFIGS / f"{name}.py"), CPU[".py"]).cfg
+    for loader in (cfg.dataloader.train, cfg.dataloader.test):
+        loader.mapper._target_ = DatasetMapper
+        assert type(instantiate(loader.mapper)) is DatasetMapper
 
 
 @pytest.mark.parametrize("name", TWINS)

@@ -36,7 +36,6 @@ dataloader.train = L(build_train_loader)(
         ],
         image_format="${model.input_format}",
         use_instance_mask=False,
-        min_visible=0.0,
     ),
     # Samples of four images each, until the last part (close) of training.
     mosaic=L(Mosaic)(
