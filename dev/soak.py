@@ -24,6 +24,8 @@ Other checkpoints are damaged once they are written, or lose the file that names
 import argparse
 import sys
 import tempfile
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from soak_kills import kills
@@ -34,43 +36,38 @@ from soak_writes import writes
 
 from tood_d2.cli.messages import short_errors
 
+NUMBERS = {
+    "images": "to detect in",
+    "iterations": "of a run",
+    "kills": "in all",
+    "seed": "of what happens when",
+    "writes": "in all",
+}
+
 
 def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    command = commands.add_parser("kills", help="kill training at random and resume it")
-    command.set_defaults(run=kills)
-    command.add_argument("--kills", type=int, default=20, help="in all (20)")
-    command.add_argument("--iterations", type=int, default=40, help="of a run (40)")
-    _add_common(command)
-    command = commands.add_parser("restarts", help="kill processes of torchrun at random")
-    command.set_defaults(run=restarts)
-    command.add_argument("--kills", type=int, default=20, help="in all (20)")
-    command.add_argument("--iterations", type=int, default=40, help="of a run (40)")
-    _add_common(command)
-    command = commands.add_parser("writes", help="let writing of checkpoints fail")
-    command.set_defaults(run=writes)
-    command.add_argument("--writes", type=int, default=200, help="in all (200)")
-    _add_common(command)
-    command = commands.add_parser("predictions", help="kill tools/predict.py at random")
-    command.set_defaults(run=predictions)
-    command.add_argument("--kills", type=int, default=20, help="in all (20)")
-    command.add_argument("--images", type=int, default=60, help="to detect in (60)")
-    _add_common(command)
-    command = commands.add_parser("ray", help="kill a Ray node while tools/predict.py detects")
-    command.set_defaults(run=nodes)
-    command.add_argument("--kills", type=int, default=1, help="in all (1)")
-    command.add_argument("--images", type=int, default=500, help="to detect in (500)")
-    _add_common(command)
+    add = partial(_add, commands)
+    add("kills", kills, "kill training at random and resume it", kills=20, iterations=40)
+    add("restarts", restarts, "kill processes of torchrun at random", kills=20, iterations=40)
+    add("writes", writes, "let writing of checkpoints fail", writes=200)
+    add("predictions", predictions, "kill tools/predict.py at random", kills=20, images=60)
+    add("ray", nodes, "kill a Ray node while tools/predict.py detects", kills=1, images=500)
     args = parser.parse_args()
     with short_errors(parser.prog), tempfile.TemporaryDirectory(prefix="soak-") as folder:
         return args.run(args, Path(folder))
 
 
-def _add_common(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--seed", type=int, default=0, help="of what happens when (0)")
+def _add(commands, name: str, run: Callable, help: str, **numbers: int) -> None:
+    """Adds a command with options for its numbers, by their defaults."""
+    command = commands.add_parser(name, help=help)
+    command.set_defaults(run=run)
+    for option, default in (numbers | {"seed": 0}).items():
+        text = f"{NUMBERS[option]} ({default})"
+        command.add_argument(f"--{option}", type=int, default=default, help=text)
 
 
 if __name__ == "__main__":

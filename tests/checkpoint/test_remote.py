@@ -50,6 +50,8 @@ def local(tmp_path):
         (folder / "last_checkpoint").write_text(f"model_{iterations[-1]:07}.pth")
         (folder / "metrics.json").write_text("{}\n" * iterations[-1])
         (folder / "inference" / "results.json").write_text("[]")
+        (folder / "another_run").mkdir(exist_ok=True)
+        (folder / "another_run" / "model_final.pth").touch()
         (folder / ".tood_d2-00000000000000000000000000000000.tmp").write_text("half")
         return folder
 

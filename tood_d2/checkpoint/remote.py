@@ -1,6 +1,7 @@
 """A copy of an output folder, on whatever fsspec knows, such as S3."""
 
 import contextlib
+import itertools
 import os
 import posixpath
 import sys
@@ -13,6 +14,7 @@ from .atomic import atomic_write, is_unfinished, unfinished_name
 from .recovery import checkpoint_iteration, tagged_name
 
 _TAG = "last_checkpoint"
+_FOLDERS = ("inference", "ema")  # in which a run writes results
 # Which have no folders, and show a file once it is complete.
 _OBJECT_STORES = {"s3", "s3a", "gs", "gcs", "abfs", "az"}
 
@@ -154,7 +156,9 @@ class RemoteFolder:
 
 
 def _files(folder: str) -> list[str]:
-    """Names of all files in a folder and below, but for ``last_checkpoint``."""
-    found = ((path, name) for path, _, names in os.walk(folder) for name in names)
-    paths = (os.path.join(path, name) for path, name in found if not is_unfinished(name))
-    return sorted({os.path.relpath(x, folder) for x in paths} - {_TAG})
+    """Names of a run's files, but for ``last_checkpoint``; other folders may be of other runs."""
+    own = [os.walk(os.path.join(folder, name)) for name in _FOLDERS]
+    walks = itertools.chain(itertools.islice(os.walk(folder), 1), *own)
+    paths = (os.path.join(path, name) for path, _, names in walks for name in names)
+    found = {os.path.relpath(x, folder) for x in paths if not is_unfinished(x)}
+    return sorted(found - {_TAG})
